@@ -3,6 +3,7 @@ that a kill changes nothing about it."""
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -208,22 +209,28 @@ def test_what_was_trained_before_counts(seconds: float, ended: bool, reached: bo
     assert asked(limit).should_training_stop == (seconds + 600 >= 3600)
 
 
+OUT_OF_TIME = ["training.max_hours=0.0001", "training.max_steps=900"]
+"""A third of a second, in which no machine makes all of the updates."""
+
+
 @pytest.fixture(scope="module")
 def out_of_time(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run whose time is over after its first update."""
+    """A run whose time is over before its updates are."""
     folder = tmp_path_factory.mktemp("hours")
-    return folder, trained(folder, "training.max_hours=0.0001")
+    return folder, trained(folder, *OUT_OF_TIME)
 
 
 def test_it_ends_with_the_best_so_far(out_of_time: tuple[Path, str]) -> None:
     folder, out = out_of_time
     figures = metrics(folder / "run")["training"]
     assert "hours are over (training.max_hours)" in out and "at most: it ends after" in out
-    assert figures["ended_by"] == "training.max_hours" and figures["steps"] < 30
-    assert figures["best_step"] == figures["steps"], "it was scored"
+    assert figures["ended_by"] == "training.max_hours" and figures["steps"] < 900
+    lines = (folder / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    scored = [entry["step"] for entry in map(json.loads, lines) if "eval_loss" in entry]
+    assert figures["steps"] == scored[-1] and figures["best_step"] in scored
     assert "training ended after 0.0001 h (training.max_hours)" in out
     page = (folder / "run" / "report.html").read_text(encoding="utf-8")
-    assert "ended by training.max_hours" in page and "at most 30" in page
+    assert "ended by training.max_hours" in page and "at most 900" in page
 
 
 def test_killed_after_its_end_it_does_not_go_on(
@@ -236,7 +243,7 @@ def test_killed_after_its_end_it_does_not_go_on(
     manifest = read(moved / f"run/checkpoints/checkpoint-{step}")
     assert manifest.ended and manifest.seconds is not None and manifest.seconds >= 0.36
     (moved / "run" / "metrics.json").unlink()
-    assert f"resuming at step {step} of 30, where it was ended" in trained(moved)
+    assert f"resuming at step {step} of 900, where it was ended" in trained(moved)
     assert outcome(moved / "run") == before
     assert metrics(moved / "run")["training"]["ended_by"] == "training.max_hours"
 
@@ -256,9 +263,9 @@ def two_ranks(folder: Path, *overrides: str) -> list[str]:
 
 
 def test_two_ranks_end_after_the_same_update(tmp_path: Path) -> None:
-    first, second = two_ranks(tmp_path, "training.max_hours=0.0001")
+    first, second = two_ranks(tmp_path, *OUT_OF_TIME)
     step = metrics(tmp_path / "run")["training"]["steps"]
-    assert f"stopping at step {step} of 30" in first and "stopping" not in second
+    assert f"stopping at step {step} of 900" in first and "stopping" not in second
     assert metrics(tmp_path / "run")["training"]["ended_by"] == "training.max_hours"
 
 
