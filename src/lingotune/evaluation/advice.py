@@ -155,17 +155,13 @@ def _better(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
 
 def _longer(job: JobConfig, results: RunResults) -> tuple[str, ...]:
     """Settings that train longer: more epochs, but not where something else ended the training."""
-    ended_by, hours, patience = (
-        results.training.ended_by,
-        job.training.max_hours,
-        job.training.patience,
-    )
-    if ended_by == _BY_HOURS and hours:
-        return (f"training.max_hours={2 * hours:g}",)
-    if ended_by == _BY_PATIENCE and patience:
-        return (f"training.patience={2 * patience}",)
-    if job.training.max_steps is not None:
-        return (f"training.max_steps={2 * job.training.max_steps}",)
+    training, ended_by = job.training, results.training.ended_by
+    if ended_by == _BY_HOURS and training.max_hours:
+        return (f"training.max_hours={2 * training.max_hours:g}",)
+    if ended_by == _BY_PATIENCE and training.patience:
+        return (f"training.patience={2 * training.patience}",)
+    if training.max_steps is not None:
+        return (f"training.max_steps={2 * training.max_steps}",)
     return (f"epochs={2 * job.epochs:g}",) if job.epochs < _MOST_EPOCHS else ()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from deployed import (  # noqa: F401  fixtures
     serving_account,
     small_run,
 )
-from loopback import Front, Reply, refusal
+from loopback import Call, Front, Reply, refusal
 from served import job_of_model
 from waiting import wait_until
 
@@ -318,27 +318,33 @@ def test_a_quota_that_is_used_up_is_told_by_the_refusal(
     assert code == 6 and "ResourceLimitExceeded" in err and "nothing of it was started" in err
 
 
+LOST = Reply("", 503, "ServiceUnavailable")
+
+
+def done_but_lost(account: ServingAccount, operation: str) -> Callable[[Call], Reply]:
+    """An answer to an operation: it is carried out, and the answer is lost."""
+
+    def answer(call: Call) -> Reply:
+        account.hosting.operations[f"SageMaker.{operation}"](dict(call.parameters), "us-east-1")
+        return LOST
+
+    return answer
+
+
 def test_a_lost_answer_is_looked_up(
     run_folder: Path, command: Command, account: ServingAccount, front: Front
 ) -> None:
-    lost = Reply("", 503, "ServiceUnavailable")
-
-    def made_but_lost(call: object) -> Reply:
-        request = call.parameters  # type: ignore[attr-defined]
-        account.hosting.operations["SageMaker.CreateEndpoint"](dict(request), "us-east-1")
-        return lost
-
-    front.tell("CreateEndpoint", made_but_lost)
+    front.tell("CreateEndpoint", done_but_lost(account, "CreateEndpoint"))
     code, out, err = command("deploy", "small-run", "name=shop", *SUBMIT)
     assert code == 0 and "the answer was lost; endpoint shop is there" in out, err
     # an answer that is lost before anything was made
-    front.tell("CreateEndpoint", lost)
+    front.tell("CreateEndpoint", LOST)
     code, _, err = command("deploy", "small-run", "name=next", *SUBMIT)
     assert code == 6 and "[not-started]" in err
     # nobody answers at all
     front.tell("DescribeEndpoint", refusal("ValidationException", "Could not find endpoint"),
                refusal("ValidationException", "Could not find endpoint"),
-               refusal("ValidationException", "Could not find endpoint"), lost)  # fmt: skip
+               refusal("ValidationException", "Could not find endpoint"), LOST)  # fmt: skip
     code, _, err = command("deploy", "small-run", "name=third", *SUBMIT)
     assert (
         code == 6
@@ -352,18 +358,11 @@ def test_a_lost_answer_to_an_update_is_looked_up(
 ) -> None:
     assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
     in_service(account, "shop")
-    lost = Reply("", 503, "ServiceUnavailable")
-
-    def changed_but_lost(call: object) -> Reply:
-        request = call.parameters  # type: ignore[attr-defined]
-        account.hosting.operations["SageMaker.UpdateEndpoint"](dict(request), "us-east-1")
-        return lost
-
-    front.tell("UpdateEndpoint", changed_but_lost)
+    front.tell("UpdateEndpoint", done_but_lost(account, "UpdateEndpoint"))
     code, out, err = command("deploy", "small-run", "name=shop", "count=2", *SUBMIT)
     assert code == 0 and "it is updated" in out, err
     assert in_service(account, "shop").count == 2
-    front.tell("UpdateEndpoint", lost)  # before anything was changed
+    front.tell("UpdateEndpoint", LOST)  # before anything was changed
     code, _, err = command("deploy", "small-run", "name=shop", *SUBMIT)
     assert code == 6 and "[not-started]" in err
 
