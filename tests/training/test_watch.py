@@ -79,11 +79,11 @@ def test_a_time_in_which_all_were_stopped_is_left_out(monkeypatch: pytest.Monkey
     watch._heard[1] = replace(RUNS, rank=1, host="two"), now[0]
     now[0] += 3600
     watch._catch_up()
-    assert watch._silent() == "" and progress.still() == 0
+    assert watch._silent(45) == "" and progress.still() == 0
     for _ in range(23):
         now[0] += 2
         watch._catch_up()
-    assert "no sign of life for 46 s" in watch._silent() and progress.still() == 46
+    assert "no sign of life for 46 s" in watch._silent(45) and progress.still() == 46
 
 
 @pytest.mark.parametrize("kind", [UPDATE, SCORING])
@@ -132,12 +132,12 @@ def test_a_process_of_this_machine_that_is_not_there_is_named_at_once() -> None:
         pass
     here = os.uname().nodename
     watch = judge(replace(RUNS, rank=1, host="elsewhere"))
-    assert watch._silent() == ""
+    assert watch._silent(45) == ""
     watch._heard[1] = (replace(RUNS, rank=1, host=here, pid=gone.pid), 0.0)
-    assert watch._silent().startswith("rank 1 has died without a message (training, step 9")
+    assert watch._silent(45).startswith("rank 1 has died without a message (training, step 9")
     for ends in ({"left": True}, {"failed": "rank 1: the disk is full"}):
         watch._heard[1] = (replace(RUNS, rank=1, host=here, pid=gone.pid, **ends), 0.0)  # type: ignore[arg-type]
-        assert watch._silent() == ""
+        assert watch._silent(45) == ""
 
 
 def test_signs_that_do_not_change_are_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +147,29 @@ def test_signs_that_do_not_change_are_silence(monkeypatch: pytest.MonkeyPatch) -
     for _ in range(20):
         now[0] += 2
         watch._listen()
-    assert watch._silent() == ""
+    assert watch._silent(45) == ""
     now[0] += 6
     said = "rank 1 on two has given no sign of life for 46 s: it is stopped, or its machine is gone"
-    assert watch._silent().startswith(said)
+    assert watch._silent(45).startswith(said)
+
+
+def test_what_a_silent_one_did_last_is_not_told_as_what_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """This process hangs first where the other one gave its last sign after the last step of both."""
+    now, told = [100.0], list[str]()
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Watch, "_end", lambda watch, why: told.append(why))
+    other = replace(RUNS, rank=1, host="two", moves=0, stage="starting")
+    watch = judge(other)
+    for _ in range(5):
+        watch._progress.move(UPDATE)
+        now[0] += 0.1
+    watch._store.set("sign/1", json.dumps(asdict(replace(other, beat=other.beat + 1))))
+    while not told:
+        now[0] += 2
+        watch._listen()
+    assert told[0].startswith("rank 1 on two has given no sign of life for 44 s: it is stopped")
 
 
 def test_an_error_of_another_is_taken_over_only_where_this_process_does_not_meet_it(

@@ -77,9 +77,10 @@ class Watch:
     def __init__(
         self, rank: Rank, store: Any, progress: Progress, limits: tuple[float, float]
     ) -> None:
-        """limits: peer_timeout and hang_timeout in seconds."""
+        """limits: peer_timeout and hang_timeout in seconds; a sign older than half of either is in doubt."""
         self._rank, self._store, self._progress = rank, store, progress
         self._peer_timeout, self._hang_timeout = limits
+        self._doubtful = min(limits) / 2
         self._main = threading.main_thread().ident
         self._beat, self._answered, self._looked = 0, time.monotonic(), time.monotonic()
         self._heard: dict[int, tuple[Sign, float]] = {}
@@ -183,13 +184,16 @@ class Watch:
 
     def _judge(self) -> None:
         self._catch_up()
-        signs = [sign for sign, _ in self._heard.values() if not sign.left]
-        why = self._fallen() or self._silent() or hanging([*signs, self._sign()])
+        signs = [*(sign for sign, _ in self._heard.values() if not sign.left), self._sign()]
+        why = self._fallen() or self._silent(self._peer_timeout)
+        if not why and (why := hanging(signs)):
+            # What a silent one was doing is long past: the others wait for it because it is silent.
+            why = self._silent(self._doubtful) or why
         if why:
             # Whoever comes first; the others read what is there.
             self._store.compare_set(_VERDICT, "", why)
             self._end(self._store.get(_VERDICT).decode())
-        if self._rank.first and (told := self._slow([*signs, self._sign()])):
+        if self._rank.first and (told := self._slow(signs)):
             print(f"warning: {told}", flush=True)
 
     def _fallen(self) -> str:
@@ -200,15 +204,15 @@ class Watch:
                 return f"{_BECAUSE}{sign.failed}"
         return ""
 
-    def _silent(self) -> str:
-        """Tell which process has died, or gives no signs."""
+    def _silent(self, patience: float) -> str:
+        """Tell which process has died, or has given no sign for longer than `patience` seconds."""
         now, host = time.monotonic(), socket.gethostname()
         for sign, at in list(self._heard.values()):
             if sign.left or sign.failed:
                 continue
             if sign.host == host and is_dead(sign.pid):
                 return f"rank {sign.rank} has died without a message ({described(sign)}), {LIKELY}"
-            if now - at > self._peer_timeout:
+            if now - at > patience:
                 what = f"rank {sign.rank} on {sign.host} has given no sign of life for {now - at:.0f} s"
                 return f"{what}: it is stopped, or its machine is gone ({described(sign)})"
         return ""
@@ -298,7 +302,7 @@ class Watch:
             sign.pid
             for sign, at in list(self._heard.values())
             if sign.host == host and not sign.left and not is_dead(sign.pid)
-            and (quiet or now - at > self._peer_timeout)
+            and (quiet or now - at > self._doubtful)
         ]  # fmt: skip
 
 
