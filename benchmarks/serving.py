@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from lingotune.evaluation.classifier import Classifier, Trained, trained_model
+from lingotune.evaluation.classifier import Classifier, Trained, computes_bf16, trained_model
 from lingotune.evaluation.predict import in_files, read_rows
 from lingotune.serving.export_speed import compare_speed
 from lingotune.serving.onnx_export import export_model
@@ -77,7 +77,7 @@ def predict(trained: Trained, file: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stock = pipeline("text-classification", model=model, tokenizer=tokenizer)
 
-    def ours() -> None:
+    def ours(classifier: Classifier) -> None:
         rows = list(read_rows(in_files(str(file), trained), trained, None))
         classifier.classify([text for _, text in rows])
 
@@ -89,14 +89,15 @@ def predict(trained: Trained, file: Path) -> None:
                 given = tokenizer(part, padding=True, truncation=True, return_tensors="pt")
                 model(**given).logits.softmax(-1)
 
-    found = medians(
-        {
-            "lingotune predict": ours,
-            "sorted and batched by hand": by_hand,
-            "pipeline, its defaults": lambda: stock(texts, truncation=True),
-        },
-        TEXTS,
-    )
+    bodies: dict[str, Callable[[], object]] = {
+        "lingotune predict": lambda: ours(classifier),
+        "sorted and batched by hand": by_hand,
+        "pipeline, its defaults": lambda: stock(texts, truncation=True),
+    }
+    if computes_bf16():
+        rounded = Classifier(trained, bf16=True)
+        bodies["lingotune predict --bf16"] = lambda: ours(rounded)
+    found = medians(bodies, TEXTS)
     report(found, lambda seconds: f"{len(texts) / seconds:7.1f} texts/s")
 
 

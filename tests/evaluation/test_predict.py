@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,19 @@ def test_the_command_computes_in_bf16_if_it_is_told_to(
     monkeypatch.setattr(loading, "cpu_has_bf16", lambda: True)
     assert command.main([run, "gut", "--bf16", "--output", output]) == 0
     assert command.main([run, "gut", "--bf16", "--json"]) == 0
-    assert '"probabilities"' in capsys.readouterr().out and Path(output).is_file()
+    told = capsys.readouterr()
+    assert '"probabilities"' in told.out and Path(output).is_file() and "bf16" not in told.err
+
+
+def test_it_is_told_that_a_file_would_be_quicker_in_bf16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = str(make_model(tmp_path / "model")), tmp_path / "texts.txt"
+    file.write_text("gut\n")
+    for has, more in ((True, []), (True, ["--bf16"]), (False, [])):
+        monkeypatch.setattr(loading, "cpu_has_bf16", partial(bool, has))
+        assert command.main([run, "--file", str(file), *more]) == 0
+        assert ("--bf16 is quicker" in capsys.readouterr().err) is (has and not more)
 
 
 def test_blocks_grow_and_keep_the_order_of_the_rows(

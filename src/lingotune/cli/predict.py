@@ -86,6 +86,8 @@ def main(argv: Sequence[str]) -> int:
         fix = _again(options.run, "A text")
         raise ConfigError([Problem("predict", "no text was given", fix)])
     rows, bar = chain([first], rows), _bar(options, trained)
+    if options.file and not options.bf16 and _is_quicker_in_bf16(trained):
+        say_aside("note: this machine computes in bf16: --bf16 is quicker, and less exact")
     if write is not None:
         write(trained, rows, bar)
         return 0
@@ -139,6 +141,13 @@ def _writer(
         print(f"{count} rows with their classes: {output}")
 
     return write
+
+
+def _is_quicker_in_bf16(trained: Trained) -> bool:
+    from lingotune.evaluation.classifier import computes_bf16
+    from lingotune.evaluation.onnx_model import FILE
+
+    return not (trained.folder / FILE).is_file() and computes_bf16()
 
 
 def _bar(options: argparse.Namespace, trained: Trained) -> Progress | None:

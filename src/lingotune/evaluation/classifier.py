@@ -271,18 +271,22 @@ def _cached_tokens() -> int:
     return max(2, os.cpu_count() or 1) * _TOKENS_OF_CORE
 
 
-def _no_bf16(trained: Trained, model: Any) -> Problem | None:
-    """Tell why a model is not computed in bf16 here; None if it is."""
+def computes_bf16() -> bool:
+    """Tell whether models are computed in bf16 on this machine without being emulated."""
     import torch
 
+    on_gpu = torch.cuda.is_available()
+    return bool(torch.cuda.is_bf16_supported()) if on_gpu else cpu_has_bf16()
+
+
+def _no_bf16(trained: Trained, model: Any) -> Problem | None:
+    """Tell why a model is not computed in bf16 here; None if it is."""
     fix = "without --bf16"
     if isinstance(model, OnnxModel):
         return Problem("--bf16", f"{trained.folder} was exported with a precision of its own", fix)
-    on_gpu = torch.cuda.is_available()
-    if torch.cuda.is_bf16_supported() if on_gpu else cpu_has_bf16():
+    if computes_bf16():
         return None
-    what = f"this {'GPU' if on_gpu else 'CPU'} does not compute in bf16, which would be emulated"
-    return Problem("--bf16", what, fix)
+    return Problem("--bf16", "this machine does not compute in bf16, which would be emulated", fix)
 
 
 class TorchModel:

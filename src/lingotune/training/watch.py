@@ -77,7 +77,7 @@ class Watch:
     def __init__(
         self, rank: Rank, store: Any, progress: Progress, limits: tuple[float, float]
     ) -> None:
-        """limits: peer_timeout and hang_timeout in seconds; a sign older than half of either is in doubt."""
+        """limits: peer_timeout and hang_timeout in seconds; signs older than half of one are in doubt."""
         self._rank, self._store, self._progress = rank, store, progress
         self._peer_timeout, self._hang_timeout = limits
         self._doubtful = min(limits) / 2
