@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from conftest import CONF, _chosen_once
+from conftest import CONF, chosen_once
 from followed_advice import Planned, planned, untried
 
 from lingotune.config.jobfile import dump_job
@@ -338,7 +338,7 @@ def signed(body: bytes) -> bytes:
 def prove(seed: int, count: int, folder: Path) -> Found:
     """Try files of a seed in a folder, which is the current one."""
     found, plan = Found(), untried(planned)
-    with mock.patch.object(composing, "_chosen_groups", _chosen_once):
+    with mock.patch.object(composing, "_chosen_groups", chosen_once):
         furnished(folder)
         for kind, content in cases(seed, count):
             try_file(kind, content, plan, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import botocore.loaders
+import jsonschema
 import pytest
 import warm
 from golden_files import GOLDEN, golden_text
@@ -76,12 +78,28 @@ def pytest_configure(config: pytest.Config) -> None:
     mock.patch.object(
         botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader)
     ).start()
+    # Hydra composes each choice of shipped groups once for all tests of the process.
+    mock.patch.object(composing, "_chosen_groups", chosen_once).start()
+    # SageMaker's SDK checks the schema of its own settings for each session, in a tenth of a second.
+    mock.patch.object(jsonschema, "validate", _validated_once).start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; `make` keeps workers from ordering them by their tests."""
     rank = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+def _validated_once(instance: Any, schema: Any) -> None:
+    _validated(json.dumps(instance), json.dumps(schema))
+
+
+@functools.cache
+def _validated(instance: str, schema: str) -> None:
+    _validate(json.loads(instance), json.loads(schema))
+
+
+_validate = jsonschema.validate
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -98,7 +116,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def environment_of_the_module() -> Iterator[None]:
-    """Undo what libraries set in this process's environment: in another one no command would be warm."""
+    """Undo what libraries set in this process's environment: in another one no command would be warm.
+
+    What the modules before have imported is left out of collections, too.
+    """
+    gc.freeze()
     with mock.patch.dict(os.environ):
         yield
 
@@ -126,32 +148,24 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def compose(*overrides: str) -> LaunchConfig:
-    """The config of overrides, unchecked. Hydra is asked once for each choice of groups, as in a sweep."""
-    with mock.patch.object(composing, "_chosen_groups", _chosen_once):
-        composed = composing.compose_all(list(overrides), CONF, lambda config: [], multirun=False)
+    """The config of overrides, unchecked."""
+    composed = composing.compose_all(list(overrides), CONF, lambda config: [], multirun=False)
     return composed[0].config
 
 
-@pytest.fixture(scope="module")
-def composed_once() -> Iterator[None]:
-    """Hydra composes each choice of shipped groups once for all tests of the process."""
-    with mock.patch.object(composing, "_chosen_groups", _chosen_once):
-        yield
-
-
-def _chosen_once(conf_dir: Path, extra_dir: Path | None, base: JobConfig | None) -> Any:
-    """Other folders change between tests."""
+def chosen_once(conf_dir: Path, extra_dir: Path | None, base: JobConfig | None) -> Any:
+    """Compose a choice of shipped groups as in a sweep, once; other folders change between tests."""
     if extra_dir or base or conf_dir != CONF:
-        return _chosen_groups(conf_dir, extra_dir, base)
+        return composed_anew(conf_dir, extra_dir, base)
     return _chosen_shipped()
 
 
-_chosen_groups = composing._chosen_groups
+composed_anew = composing._chosen_groups
 
 
 @functools.cache
 def _chosen_shipped() -> Any:
-    return _chosen_groups(CONF, None, None)
+    return composed_anew(CONF, None, None)
 
 
 def run(

@@ -23,7 +23,7 @@ from datetime import date
 from pathlib import Path
 from unittest import mock
 
-from conftest import _chosen_once
+from conftest import chosen_once
 from override_lists import GROUPS, override_list
 
 from lingotune.cli.launch import _fetches, command
@@ -358,7 +358,7 @@ def main(argv: Sequence[str]) -> int:
     plan = remembered(untried(first))
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(composing, "_chosen_groups", _chosen_once),
+        mock.patch.object(composing, "_chosen_groups", chosen_once),
     ):
         furnish(Path(folder))
         os.chdir(folder)

@@ -38,7 +38,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import JSONFileLoader
 from botocore.retries.bucket import TokenBucket
-from conftest import _chosen_once
+from conftest import chosen_once
 from faults import Faults, FaultyFront, Rates
 from killing import KILLED, Moment
 
@@ -136,7 +136,7 @@ def warm_up() -> None:
     """Do once, for all launchers, what they do alike: read AWS's models, choose groups, pack the code."""
     read = functools.cache(JSONFileLoader().load_file)
     mock.patch.object(JSONFileLoader, "load_file", lambda self, path: read(path)).start()
-    mock.patch.object(composing, "_chosen_groups", _chosen_once).start()
+    mock.patch.object(composing, "_chosen_groups", chosen_once).start()
     session = boto3.Session("x", "x", region_name=REGION)
     for service in ("iam", "s3", "sagemaker", "service-quotas", "sts"):
         session.client(service)

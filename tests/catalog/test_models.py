@@ -16,8 +16,6 @@ from lingotune.config.schema import CodeConfig, ModelConfig
 from lingotune.launch.compose.compose import compose_all
 from lingotune.preflight import check_job
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 
 @pytest.mark.parametrize(
     ("name", "kind"),

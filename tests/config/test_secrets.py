@@ -26,8 +26,6 @@ from lingotune.launch.plan.page import problems_json
 from lingotune.preflight import check_secrets
 from lingotune.training.failure import paragraph
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 BODY = "canary" * 6
 TOKEN = f"hf_{BODY}"
 KEY = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n-----END RSA PRIVATE KEY-----"

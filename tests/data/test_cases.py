@@ -22,8 +22,6 @@ from lingotune.data.splits.survey import Survey, survey
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.labels import with_found_labels
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 CASES = ROOT / "tests" / "cases"
 LABELLED = ("text=text", "label=label", "stars=null")
 PLAIN = (*LABELLED, "language=null")

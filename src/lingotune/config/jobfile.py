@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pickle
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -130,23 +131,38 @@ def load_job(path: str | Path) -> tuple[JobConfig, str]:
 
 def _parse(path: str | Path, body: str) -> JobConfig:
     try:  # an inference image has no OmegaConf, and reads the job elsewhere
-        from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
         from yaml import YAMLError
-
-        from lingotune.config.yaml_text import read_yaml, typed_value
     except ImportError as error:
         raise _unreadable(path, f"cannot be read here: {error}") from error
     try:
-        content, _ = read_yaml(body)
-        settings = OmegaConf.create(typed_value(JobConfig, content or {}))
-        loaded = OmegaConf.merge(OmegaConf.structured(JobConfig), settings)
-        job = OmegaConf.to_object(loaded)
+        job = pickle.loads(_typed(body))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise _unreadable(path, f"does not fit this version's settings: {reason}") from error
     assert isinstance(job, JobConfig)
     return job
+
+
+@functools.lru_cache(maxsize=64)
+def _typed(body: str) -> bytes:
+    """Give a job's settings their types, once: a command asks for the same job several times, and reading a
+    pickle takes a hundredth."""
+    from omegaconf import OmegaConf
+
+    from lingotune.config.yaml_text import read_yaml, typed_value
+
+    content, _ = read_yaml(body)
+    settings = OmegaConf.create(typed_value(JobConfig, content or {}))
+    return pickle.dumps(OmegaConf.to_object(OmegaConf.merge(pickle.loads(_schema()), settings)))
+
+
+@functools.cache
+def _schema() -> bytes:
+    """Build OmegaConf's schema of a job once: it looks at each field's annotation, half of a job's time."""
+    from omegaconf import OmegaConf
+
+    return pickle.dumps(OmegaConf.structured(JobConfig))
 
 
 def _unreadable(path: str | Path, what: str) -> ConfigError:

@@ -18,8 +18,6 @@ from lingotune.data.rows.language_tags import standard_tag
 from lingotune.launch.compose.compose import compose_all
 from lingotune.preflight import check_job
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 LABELS = [LabelConfig("neg"), LabelConfig("pos")]
 TEXTS = {
     "de": "Das Gerät funktioniert leider nicht mehr, ich habe es zurückgeschickt",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hydra
 import pytest
-from conftest import CONF, compose
+from conftest import CONF, compose, composed_anew
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hypothesis import assume, given, settings
@@ -276,6 +276,7 @@ def test_a_sweep_over_values_asks_hydra_once(monkeypatch: pytest.MonkeyPatch) ->
         return compose_groups(folders, primary, choices)
 
     monkeypatch.setattr(composing, "compose_groups", counted)
+    monkeypatch.setattr(composing, "_chosen_groups", composed_anew)
     overrides = ["lr=" + ",".join(f"{i}e-5" for i in range(1, 51)), "cluster=p3_16xl,local"]
     jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
     assert len(jobs) == 100

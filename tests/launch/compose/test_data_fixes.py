@@ -20,8 +20,6 @@ from lingotune.data.splits.counts import count_rows
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.labels import with_found_labels
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 COLUMNS = ("data.columns.text=text", "data.columns.label=label", "data.columns.stars=null")
 PLAIN = (*COLUMNS, "data.columns.language=null", "data.labels=[neg,pos]")
 LANGUAGES = (*COLUMNS, "data.labels=[neg,pos]")

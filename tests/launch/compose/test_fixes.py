@@ -24,8 +24,6 @@ from lingotune.launch.overrides.keys import ALIASES, config_groups
 from lingotune.launch.overrides.other_tools import not_here
 from lingotune.launch.overrides.unreadable import unreadable
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 OVERRIDE = re.compile(r"[a-z_][\w.]*=")
 HERE, CLOUD = (), ("cluster=p3_16xl",)
 

@@ -24,8 +24,6 @@ from override_lists import override_list
 from lingotune.config.problems import errors_only, format_problems
 from lingotune.config.settings import setting_types
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 WRONG = 0.01
 """Share of what is offered that may be wrong when it is pasted."""
 

@@ -17,8 +17,6 @@ from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.labels import with_found_labels
 from lingotune.preflight import check_job
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 COLUMNS = ["data.columns.text=text", "data.columns.language=null"]
 
 

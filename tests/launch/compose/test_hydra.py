@@ -18,8 +18,6 @@ from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.overrides.hydra_names import known_names
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 ROOT = Path(__file__).parents[3]
 LAUNCH = Command("lingotune launch", "Plan, check or submit.")
 _ROW = re.compile(r"\| `(.+?)` \| (.+?) \| (.*)\|")

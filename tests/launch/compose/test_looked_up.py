@@ -17,8 +17,6 @@ from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.looked_up import with_looked_up
 from lingotune.launch.plan.data_delivery import deliver
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 MINI = {"model_type": "bert", "vocab_size": 38051, "max_position_embeddings": 512, "type_vocab_size": 2,
         "hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12}  # fmt: skip
 

@@ -16,8 +16,6 @@ from lingotune.launch.compose.help import Command, help_page, setting_texts
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.overrides.keys import config_groups
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 LAUNCH = Command("lingotune launch", "Plan, check or submit.")
 
 

@@ -11,8 +11,6 @@ from lingotune.launch.overrides.other_tools import not_here
 from lingotune.launch.overrides.overrides import read_overrides
 from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 
-pytestmark = pytest.mark.usefixtures("composed_once")
-
 GROUPS = config_groups(CONF)
 
 NAMES = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from conftest import CONF, compose
 
 from lingotune.catalog.models import kind_for, kind_of, model_size
@@ -17,7 +16,6 @@ from lingotune.estimate.throughput import setup_of
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.plan.code_bundle import bundle_of
 
-pytestmark = pytest.mark.usefixtures("composed_once")
 FOUND = Efficiency(53.7, 54.0, 54.8, 1.0, 5000.0)
 ADAPTERS = 12 * 8 * (4 * 1536 + 2 * 3840)
 """Beside XLM-R base: 12 layers x rank 8 x (in + out) of each linear layer."""
