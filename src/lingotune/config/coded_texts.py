@@ -23,8 +23,19 @@ def decoded_parts(text: str) -> Iterator[tuple[int, int, str]]:
     for found in _LETTERS.finditer(text):
         runs = [found, *_PIECE.finditer(text, *found.span())]
         yield from ((*run.span(), plain) for run in runs if (plain := _plain(run[0])))
-    if "%" in text:
-        yield from ((*run.span(), unquote(run[0])) for run in _WORD.finditer(text) if "%" in run[0])
+    for start, stop in lines_with("%", text):
+        words = _WORD.finditer(text, start, stop)
+        yield from ((*word.span(), unquote(word[0])) for word in words if "%" in word[0])
+
+
+def lines_with(part: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the lines that contain a part of a text."""
+    at = text.find(part)
+    while at >= 0:
+        stop = text.find("\n", at)
+        stop = len(text) if stop < 0 else stop
+        yield text.rfind("\n", 0, at) + 1, stop
+        at = text.find(part, stop)
 
 
 def _plain(run: str) -> str:

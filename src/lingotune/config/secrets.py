@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lingotune.config.coded_texts import decoded_parts
+from lingotune.config.coded_texts import decoded_parts, lines_with
 from lingotune.config.secret_values import HIDDEN, KnownSecrets, known_secrets
 
 _FACTS = Path(__file__).with_name("facts") / "secrets.json"
@@ -106,22 +106,13 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
         if all(part in words for part in parts):
             for form in forms:
                 whole = [(0, len(text))]
-                for start, stop in whole if form.many_lines else _lines_with(keyword, lower):
+                # tokens are searched for nowhere but in lines with their keyword
+                for start, stop in whole if form.many_lines else lines_with(keyword, lower):
                     yield from form.spans(text, start, stop)
 
 
 def _words(text: str) -> list[str]:
     return text.translate(_BLANK).split()
-
-
-def _lines_with(keyword: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the lines that contain the keyword; tokens are searched for nowhere else."""
-    at = text.find(keyword)
-    while at >= 0:
-        stop = text.find("\n", at)
-        stop = len(text) if stop < 0 else stop
-        yield text.rfind("\n", 0, at) + 1, stop
-        at = text.find(keyword, stop)
 
 
 def _ascii_lower(text: str) -> str:
@@ -141,6 +132,11 @@ def looks_secret(text: str, known: KnownSecrets | None = None) -> bool:
 def _has_form(text: str) -> bool:
     """Cached, as a job's texts are checked with the job, again with the whole config, and in every job of
     a sweep."""
+    coded = "\n\n".join(plain for _, _, plain in decoded_parts(text))
+    if next(_spans(text), None) is None and next(_spans(coded), None) is None:
+        return (
+            False  # searched together, in a quarter of the time that a program's coded parts take
+        )
     return next(_all_spans(text), None) is not None
 
 

@@ -42,7 +42,9 @@ class Bundle:
     @functools.cached_property
     def content(self) -> bytes:
         """Archive as it is uploaded (tar.gz); a plan has no use for it, and compressing takes its time."""
-        return gzip.compress(self.tar, mtime=0)
+        return gzip.compress(
+            self.tar, compresslevel=6, mtime=0
+        )  # 9: half a percent less, in twice the time
 
 
 def build_bundle(
