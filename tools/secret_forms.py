@@ -71,9 +71,11 @@ OURS: dict[str, dict[str, Any]] = {
     },
     # Weights & Biases' and others' keys look like git's commits, which are named as such
     "hexadecimal-key": {
-        "regex": r"(?im)^(?![^=\n]*(?:revision|commit|remote_code|git|sha|digest|hash|version|checksum|etag"
-        r"|build|ref))[\w.\[\]-]+=['\"]?(?P<secret>(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{40})['\"]?$",
-        "keywords": ["="], "entropy": 3,
+        # first what hardly any line has: a program has thousands with =
+        "regex": r"(?im)^(?=[\w.\[\]-]+=['\"]?[0-9a-f]{40}['\"]?$)(?![^=\n]*(?:revision|commit|remote_code"
+        r"|git|sha|digest|hash|version|checksum|etag|build|ref))"
+        r"[\w.\[\]-]+=['\"]?(?P<secret>(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{40})",
+        "keywords": ["="], "entropy": 3, "many_lines": True,
     },
     "aws-session-token": {
         "regex": rf"(?i)session_?token{_VALUE}(?P<secret>[A-Za-z0-9/+=]{{100,}})",
