@@ -215,6 +215,15 @@ def test_a_folder_that_names_its_splits(validation: str) -> None:
     assert sizes(load_splits(config(path="in"), 1)) == [80, 10, 15]
 
 
+def test_a_share_of_a_split_that_a_folder_has_is_told() -> None:
+    write("in/train.jsonl", "a", 80)
+    write("in/test.jsonl", "b", 15)
+    told = count_rows(config(path="in", test_share=0.3, validation_share=0.2), 1)
+    unused = "test: data.test_share=0.3 has no effect: there are files of this split"
+    assert told == ({"train": 64, "validation": 16, "test": 15}, (unused,))
+    assert count_rows(config(path="in", validation_share=0.2), 1)[1] == ()
+
+
 def test_a_saved_dataset_dict() -> None:
     for split, size in (("train", 40), ("validation", 10)):
         folder = Path("saved") / split
