@@ -426,6 +426,15 @@ def test_empty_splits() -> None:
     assert sizes(load_splits(data, 1)) == [4, 1, 1]
 
 
+def test_rows_that_stay_together_leave_a_split_empty_and_are_told_as_the_reason() -> None:
+    rows = [{"text": "the same", "stars": 1 + n % 5, "lang": "en"} for n in range(60)]
+    Path("r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(problems(config(path="r.jsonl"))) == 2
+    for found in problems(config(path="r.jsonl")):
+        assert "a share of 0.1 of 60 rows, but those of one text stay together" in found.what
+        assert found.fix == "more different texts of each language and class"
+
+
 def test_without_a_test_split_and_told() -> None:
     write("r.jsonl", "a", 60)
     data = config(path="r.jsonl", test_share=0.0)

@@ -124,6 +124,14 @@ def _too_small(data: DataConfig, split: str, total: int) -> Problem:
     if share == 0:
         what = f"empty split {split}: data.{split}_share=0 leaves it no rows"
         enough = 0.1
+    elif share * total >= 1:
+        group = " or data.columns.group" if data.columns.group else ""
+        what = (
+            f"empty split {split}: a share of {share:g} of {total} rows, but those of one text{group}"
+            " stay together, and train keeps some of each language and class"
+        )
+        fix = "more different texts of each language and class"
+        return Problem(f"data.{split}_share={share:g}", what, fix)
     else:
         what = f"empty split {split}: a share of {share:g} of {total} rows is less than one row"
         enough = min(0.4, math.ceil(100 / total) / 100)
