@@ -69,6 +69,24 @@ def test_another_machine_is_launched(teacher: Path, typed: list[str], launches: 
 
 
 @pytest.mark.parametrize(
+    ("updates", "typed", "named"),
+    [
+        ("null", [], ["epochs=5"]),
+        ("9", [], []),
+        ("9", ["training.max_steps=null"], ["epochs=5"]),
+        ("null", ["training.max_steps=4"], []),
+        ("9", ["epochs=2", "training.max_steps=null"], ["epochs=2"]),
+    ],
+)
+def test_a_student_has_the_epochs_of_a_teacher_that_counted_them(
+    updates: str, typed: list[str], named: list[str], tmp_path: Path
+) -> None:
+    run = make_model(tmp_path / "run", job_of_teacher(f"training.max_steps={updates}"))
+    found = words(run, "student=layers:1", *typed).others
+    assert [word for word in found if word.startswith("epochs")] == named
+
+
+@pytest.mark.parametrize(
     ("typed", "told"),
     [
         ([], "which smaller model is to be trained"),

@@ -34,6 +34,14 @@ def test_a_sweep_is_shown_and_written(
     assert capsys.readouterr().out == "lr=3e-05\n"
 
 
+@pytest.mark.parametrize("beside", [["--format", "json"], ["--compare", "1", "2"]])
+def test_what_has_no_effect_beside_the_best_is_refused(beside: list[str]) -> None:
+    with pytest.raises(
+        ConfigError, match=f"{' '.join(beside[:2]).partition(' 1')[0]}: does not go"
+    ):
+        main(["lrs", "--best", *beside])
+
+
 def test_nothing_typed_is_a_message() -> None:
     with pytest.raises(ConfigError, match="SWEEP"):
         main([])

@@ -110,6 +110,26 @@ def test_scores_no_better_than_the_most_frequent_class() -> None:
     assert helps == ("lr=0.00015", "epochs=6")
 
 
+def test_rows_of_one_class_are_told_as_such_and_not_as_a_poor_model() -> None:
+    results = results_of()
+    assert results.test is not None
+    of_one = {
+        name: replace(of, rows=results.test.overall.rows if name == "neutral" else 0)
+        for name, of in results.test.overall.classes.items()
+    }
+    right = replace(
+        results.test.overall,
+        accuracy=1.0,
+        majority=1.0,
+        macro_f1=1 / 3,
+        intervals=None,
+        classes=of_one,
+    )
+    found = told(job(), replace(results, test=replace(results.test, overall=right)))
+    one = about(found, "all rows that were scored are neutral")
+    assert one.helps == () and not any("most frequent" in of.what for of in found)
+
+
 def test_a_class_that_is_lost() -> None:
     results = results_of()
     assert results.test is not None

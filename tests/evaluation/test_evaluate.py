@@ -282,6 +282,8 @@ def test_a_class_without_rows_is_named(
         (["data=files", "data.path=none.jsonl"], "there is no such file"),
         (["data=files"], "no file is named"),
         (["lr=3"], "has no effect here"),
+        (["data=sample", "data.test_share=0.5"], "data.test_share=0.5\n      has no effect here"),
+        (["data.balance=weights"], "it is about what is trained on"),
         (["data=sample", "data.prepared=x"], "has no effect here"),
         (["data=sample", "data.languages=[de,it]"], "the sample has no 'it'"),
         (["data=nonsense"], "nonsense"),
@@ -467,6 +469,7 @@ def test_predictions_of_texts_files_and_standard_input(
         (["--file", "t.jsonl"], "has no text in 'review_body'; its columns: body"),
         (["--file", "t.jsonl", "a text"], "both given"),
         (["--column", "x", "a text"], "no effect without --file"),
+        (["--column", "x", "--file", "t.txt"], "has no effect: each line of a .txt file is a text"),
         ([], "no text was given"),
     ],
 )

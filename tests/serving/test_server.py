@@ -228,6 +228,13 @@ def test_an_address_that_is_taken_is_told_before_anything_is_served(
         serve.main([str(model.trained.folder), "--port", str(server.server_port)])
 
 
+def test_an_address_that_is_not_here_is_told_as_such(model: ServedModel) -> None:
+    with pytest.raises(ConfigError) as caught:
+        serve.main([str(model.trained.folder), "--host", "192.0.2.1", "--port", "0"])
+    (problem,) = caught.value.problems
+    assert problem.fix.startswith("--host 127.0.0.1")
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 

@@ -114,9 +114,19 @@ def _wanted(run: Path, trained: Trained, typed: Sequence[str]) -> _Wanted:
     file = run / JOB_FILE
     base = ("--job", str(file)) if trained.job and file.is_file() else ()
     made = [*_student(students[0], run, trained), *_fresh(trained)]
-    kept = tuple(word for word in made if word.partition("=")[0] not in keys)
+    left_out = keys | ({"epochs"} if _counts_updates(trained, others) else set())
+    kept = tuple(word for word in made if word.partition("=")[0] not in left_out)
     teacher = f"distillation.teacher={hydra_value(str(run))}"
     return _Wanted(base, (teacher,), (*kept, *others))
+
+
+def _counts_updates(trained: Trained, typed: Sequence[str]) -> bool:
+    """Tell whether the student's training has a number of updates, beside which epochs are refused."""
+    key = "training.max_steps="
+    steps = [word.removeprefix(key) for word in typed if word.startswith(key)]
+    if steps:
+        return steps[-1] != "null"
+    return trained.job is not None and trained.job.training.max_steps is not None
 
 
 def _fresh(trained: Trained) -> Iterator[str]:

@@ -27,11 +27,17 @@ from lingotune.data.sources.files import is_data_file
 from lingotune.data.sources.patterns import given_patterns, patterns_in, unused_formats
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+from lingotune.launch.overrides.offers import LEAVE_OUT
 from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.launch.results.chosen import run_named
 from lingotune.preflight import check_secrets
 from lingotune.preflight.data import DATA
 
+_OF_TRAINING = (
+    "validation_share", "test_share", "split_seed", "unique_texts", "max_rows", "train_languages",
+    "language_alpha", "balance",
+)  # fmt: skip
+"""Settings of data that say what is trained on: named data is scored whole, or its test split."""
 _SOURCES = {"data.path", *(f"data.{split}" for split in SPLITS)}
 """Settings that name the data itself."""
 
@@ -133,9 +139,13 @@ def data_typed(
     trained = trained_model(run)
     overrides = [*map(TypedOverride.read, typed)]
     others = [o for o in overrides if o.section != "data" or o.key == "data.prepared"]
-    if others:
-        what = "has no effect here: overrides name the data that the model is scored on"
-        raise ConfigError([o.refused(what, "data=files data.path=...") for o in others])
+    what = "has no effect here: overrides name the data that the model is scored on"
+    problems = [o.refused(what, "data=files data.path=...") for o in others]
+    what = "has no effect here: it is about what is trained on"
+    of_training = {f"data.{name}" for name in _OF_TRAINING}
+    problems += [o.refused(what, LEAVE_OUT) for o in overrides if o.key in of_training]
+    if problems:
+        raise ConfigError(problems)
     chosen = any(o.key == "data" for o in overrides)
     if not chosen and not any(o.key in _SOURCES for o in overrides):
         _check_own(trained.job, run)

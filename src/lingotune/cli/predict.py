@@ -101,11 +101,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _columns_unused(options: argparse.Namespace, trained: Trained) -> Iterator[Problem]:
     from lingotune.evaluation.classifier import takes_pairs
+    from lingotune.evaluation.predict import holds_lines
 
     named = {"--column": options.column, "--pair-column": options.pair_column}
     for option, column in named.items():
         if column and not options.file:
             yield Problem(f"{option} {column}", "has no effect without --file", "--file FILE")
+        elif column and holds_lines(options.file):
+            what = "has no effect: each line of a .txt file is a text"
+            yield Problem(f"{option} {column}", what, "a file with columns, or no column")
     if options.pair_column and not takes_pairs(trained):
         what = "the model classifies single texts"
         yield Problem(f"--pair-column {options.pair_column}", what, "--column COLUMN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Print the table, and write results.csv into the folder of a sweep."""
     options = parsed(parser(), argv, "places")
+    if options.best:
+        _check_alone(options)
     from lingotune.launch.results.collect import leaderboard, place_of
 
     if len(options.places) == 1 and not place_of(options.places[0], options.runs_dir).exists():
@@ -72,6 +75,19 @@ def main(argv: Sequence[str]) -> int:
     if written:
         print(f"\nwrote {written}")
     return 0
+
+
+def _check_alone(options: argparse.Namespace) -> None:
+    """Refuse what would have no effect beside --best, which prints overrides and nothing else."""
+    beside = {
+        f"--format {options.format}": options.format != "table",
+        "--compare": options.compare is not None,
+    }
+    what = "does not go with --best, which prints overrides and nothing else"
+    if problems := [
+        Problem(one, what, "one of the two") for one, is_typed in beside.items() if is_typed
+    ]:
+        raise ConfigError(problems)
 
 
 def _compare(board: Leaderboard, typed: Sequence[str], form: str) -> int:

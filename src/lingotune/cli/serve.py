@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import socket
 from collections.abc import Sequence
 
 from lingotune.cli.words import command_parser, parsed, port
@@ -50,7 +52,13 @@ def main(argv: Sequence[str]) -> int:
         server = ModelServer((options.host, options.port), model, options.rate, say_aside)
     except OSError as error:
         what = f"cannot be listened at: {error.strerror or error}"
-        where, fix = f"--host {options.host} --port {options.port}", "--port 0, one that is free"
+        where = f"--host {options.host} --port {options.port}"
+        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        fix = (
+            "--host 127.0.0.1, or an address of this machine"
+            if is_host
+            else "--port 0, one that is free"
+        )
         raise ConfigError([Problem(where, what, fix)]) from error
     with server:
         if options.host not in LOOPBACK:

@@ -47,6 +47,7 @@ def advice_on(
         ),
         *_not_fitted(job, results),
         *_out_of_time(job, results, longer),
+        *_one_class(scores),
         *([Advice(level, _better(job, longer))] if level else []),
         *_below_baseline(job, results, longer),
         *([_fallen(job, results, course)] if course and fallen else []),
@@ -110,6 +111,15 @@ def _out_of_time(job: JobConfig, results: RunResults, longer: tuple[str, ...]) -
         yield Advice(what, longer)
 
 
+def _one_class(scores: LanguageScores) -> Iterator[Advice]:
+    """Tell of rows that are all of one class, whose scores anything that names it always has."""
+    overall = scores.overall
+    there = [name for name, of in overall.classes.items() if of.rows]
+    if overall.rows and len(there) == 1 and not overall.several:
+        what = f"all rows that were scored are {printable(there[0])}"
+        yield Advice(f"{what}: their scores say nothing about the other classes")
+
+
 def _at_majority(scores: LanguageScores) -> str | None:
     """Tell of scores that a model reaches which knows nothing; None of better ones."""
     overall = scores.overall
@@ -119,7 +129,7 @@ def _at_majority(scores: LanguageScores) -> str | None:
             return None
         than = f"giving every class to every text ({everything:.3f})"
         return f"macro-F1 {overall.macro_f1:.3f} is no better than {than}"
-    if not overall.rows or not _is_at_majority(overall):
+    if not overall.rows or overall.majority == 1 or not _is_at_majority(overall):
         return None
     than = f"always naming the most frequent class ({overall.majority:.3f})"
     return f"accuracy {overall.accuracy:.3f} is no better than {than}"

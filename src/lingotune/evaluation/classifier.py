@@ -28,6 +28,7 @@ from lingotune.plugins.loading import OwnFunction
 from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.decision_file import read_decision
 from lingotune.runs.folder import MODEL
+from lingotune.runs.model_files import check_model_files
 from lingotune.runs.remake import load_job_of, remake_command
 from lingotune.system.lean_imports import lean
 from lingotune.system.machine import cpu_has_bf16
@@ -84,15 +85,18 @@ def takes_pairs(trained: Trained) -> bool:
 def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
     """Find the model in `RUN/model`, or in RUN itself, without loading any library.
 
-    job: that of the model, if it is known already. ConfigError if there is no model, its tokenizer is
-    missing, its classes have no names of their own, or its decision cannot be read.
+    job: that of the model, if it is known already. Files that are not as its run has written them are told
+    on stderr. ConfigError if there is no model, a file of it is missing, its classes have no names of their
+    own, or its decision cannot be read.
     """
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
             labels, several = _classes(folder)
-            decision = read_decision(folder, labels)
-            return Trained(folder, labels, job or _job(folder), decision, several)
+            decision, job = read_decision(folder, labels), job or _job(folder)
+            for warning in check_model_files(folder, labels, job):
+                print(f"warning: {warning}", file=sys.stderr)
+            return Trained(folder, labels, job, decision, several)
     what = "holds no trained model (no config.json in it or in its model/)"
     raise ConfigError([Problem(str(run), what, remake_command(Path(run)))])
 

@@ -196,7 +196,7 @@ def in_files(
     data = trained.job.data if trained.job else _UNKNOWN
     how = replace(format_of(data), sheet=None)
     for file in text_files(pattern, key):
-        if _has_lines(file.name):
+        if holds_lines(file.name):
             lines = _lines(file, how, on_remark)
             yield from in_lines(lines, str(file), pairs=takes_pairs(trained))
         else:
@@ -222,12 +222,13 @@ def _lines(file: Path, how: FileFormat, on_remark: OnRemark) -> Iterator[str]:
         yield line
 
 
-def _has_lines(name: str) -> bool:
+def holds_lines(name: str) -> bool:
+    """Tell whether a file of this name is read by lines, each a text, and has no columns."""
     return name.lower().removesuffix(".gz").endswith(_LINES)
 
 
 def _check_readable(name: str) -> None:
-    if not _has_lines(name):
+    if not holds_lines(name):
         check_type(name)
 
 

@@ -13,10 +13,12 @@ from lingotune.config.schema import (
     NO_LANGUAGE,
     ONE_CLASS,
     PATTERN_LANGUAGE,
+    SPLITS,
     Balance,
     DataConfig,
     JobConfig,
     LabelsMode,
+    LaunchDataConfig,
     OnError,
     RowCounts,
     SampleConfig,
@@ -239,6 +241,36 @@ def _lacks(data: DataConfig, split: str) -> bool:
     """Tell whether a split is neither given nor carved; a folder may contain it."""
     given = data.source is Source.sample or data.path is not None or getattr(data, split)
     return not given and getattr(data, f"{split}_share") == 0
+
+
+@DATA.check(
+    "carving-unused", "rows are drawn for splits that no source is given for", Severity.warning
+)
+def _carving(job: JobConfig) -> Iterator[Found]:
+    data, usual = job.data, LaunchDataConfig()
+    is_sample = data.source is Source.sample
+    given = [split for split in SPLITS if is_sample or getattr(data, split) is not None]
+    for name in (f"{split}_share" for split in given if split != "train"):
+        share, default = getattr(data, name), getattr(usual, name)
+        if share != default:
+            what = f"has no effect: {_whence(data, [name.partition('_')[0]])}"
+            yield f"data.{name}={share:g}", what, f"data.{name}={default:g}"
+    if len(given) == len(SPLITS) and data.split_seed not in (None, usual.split_seed):
+        what = f"has no effect: {_whence(data, given)}"
+        yield f"data.split_seed={data.split_seed}", what, f"data.split_seed={usual.split_seed}"
+
+
+def _whence(data: DataConfig, splits: list[str]) -> str:
+    if data.source is Source.sample:
+        return "data=sample generates the rows of each split"
+    named = " and ".join(f"data.{split}" for split in splits)
+    return f"{named} {'is' if len(splits) == 1 else 'are'} given"
+
+
+@DATA.check("pool-unused", "the files of data.path may be one source", Severity.warning)
+def _pool(job: JobConfig) -> Iterator[Found]:
+    if job.data.pool and job.data.path is None and job.data.source is not Source.sample:
+        yield "data.pool=true", "has no effect without data.path", "data.pool=false"
 
 
 @DATA.check("files-for-sample", "data=sample generates its reviews")

@@ -20,6 +20,7 @@ from lingotune.config.schema import (
     ArchitectureConfig,
     Decide,
     EvalStrategy,
+    HubConfig,
     JobConfig,
     LabelsMode,
     ScalingRule,
@@ -465,6 +466,9 @@ def _hub_unused(job: JobConfig) -> Iterator[Found]:
         value = getattr(job.hub, name)
         if value is not None and not (name == "token_secret" and reads):
             yield f"hub.{name}={typed(value)}", "has no effect with hub=none", "hub=private"
+    if job.hub.timeout != (usual := HubConfig().timeout):
+        what = "has no effect with hub=none"
+        yield f"hub.timeout={job.hub.timeout}", what, f"hub=private, or hub.timeout={usual}"
 
 
 _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")

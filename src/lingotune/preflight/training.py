@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from lingotune.catalog.architectures import architecture_of
 from lingotune.catalog.head_dropout import head_dropout_name, no_head_dropout
 from lingotune.catalog.models import config_of, model_size
-from lingotune.config.schema import JobConfig, Optimizer, Schedule, TrainingConfig
+from lingotune.config.problems import Severity
+from lingotune.config.schema import JobConfig, Optimizer, Precision, Schedule, TrainingConfig
 from lingotune.data.prepared.foreign_code import own_classes
 from lingotune.preflight.job import LONGEST_RUN
 from lingotune.preflight.registry import Found, Table
@@ -125,6 +126,23 @@ def _head_dropout(job: JobConfig) -> Iterator[Found]:
         return
     elif head_dropout_name(architecture) is None:
         yield no_head_dropout(wanted, architecture)
+
+
+# --- precision ----------------------------------------------------------------------------------
+
+
+@TRAINING.check("skipped-unused", "only the loss scale of fp16 skips updates", Severity.warning)
+def _skipped(job: JobConfig) -> Iterator[Found]:
+    wanted, usual = job.training.max_skipped, TrainingConfig().max_skipped
+    precision, on_gpus = job.training.precision, job.cluster.gpus_per_node
+    if wanted == usual or precision is Precision.fp16 or (precision is Precision.auto and on_gpus):
+        return
+    what = (
+        "has no effect on CPUs"
+        if precision is Precision.auto
+        else f"has no effect with training.precision={precision.value}"
+    )
+    yield f"training.max_skipped={wanted}", what, f"training.max_skipped={usual}"
 
 
 # --- time ---------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.classifier import Classifier, TorchModel, Trained, takes_pairs
 from lingotune.evaluation.onnx_model import FILE, NEEDED
 from lingotune.runs.folder import METRICS
+from lingotune.runs.model_files import is_part
 from lingotune.serving.code_folder import write_code
-from lingotune.serving.served_model import is_part
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.language_reader import language_reader
 from lingotune.evaluation.text_number import check_number
-from lingotune.runs.folder import EXPORT, METRICS
+from lingotune.runs.model_files import is_part
 from lingotune.serving.payloads import (
     EXPECTED,
     MOST_CHARACTERS,
@@ -32,14 +32,6 @@ from lingotune.system.hashing import sha256_of
 _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
 """Settings for preparing texts if those of the model's training are unknown."""
 _ID = "id"
-_PARTS = (".json", ".safetensors", ".onnx", ".txt", ".model", ".codes")
-"""Suffixes of files that answers depend on, in the folder of a model."""
-_OTHERS = (METRICS, EXPORT)
-
-
-def is_part(path: Path) -> bool:
-    """Tell whether a file of a model's folder is one that its answers follow from."""
-    return path.suffix in _PARTS and path.name not in _OTHERS
 
 
 def model_digest(folder: Path) -> str:

@@ -456,6 +456,13 @@ def test_a_column_of_groups_that_is_not_there_stops(mode: DataConfig) -> None:
     )
 
 
+def test_a_column_that_is_something_else_already_is_not_offered() -> None:
+    write("a.jsonl", [{"review_body": f"text {n}", "stars": 1, "language": "en"} for n in range(3)])
+    columns = replace(COLUMNS, text="review_body", id="review_id")
+    (problem,) = Read("a.jsonl", replace(STOP, columns=columns)).cleaner.problems()
+    assert (problem.where, problem.fix) == ("data.columns.id=review_id", "data.columns.id=null")
+
+
 # --- how many -----------------------------------------------------------------------------------
 
 

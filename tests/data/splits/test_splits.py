@@ -215,6 +215,15 @@ def test_a_folder_that_names_its_splits(validation: str) -> None:
     assert sizes(load_splits(config(path="in"), 1)) == [80, 10, 15]
 
 
+def test_a_share_of_a_split_that_a_folder_has_is_told() -> None:
+    write("in/train.jsonl", "a", 80)
+    write("in/test.jsonl", "b", 15)
+    told = count_rows(config(path="in", test_share=0.3, validation_share=0.2), 1)
+    unused = "test: data.test_share=0.3 has no effect: there are files of this split"
+    assert told == ({"train": 64, "validation": 16, "test": 15}, (unused,))
+    assert count_rows(config(path="in", validation_share=0.2), 1)[1] == ()
+
+
 def test_a_saved_dataset_dict() -> None:
     for split, size in (("train", 40), ("validation", 10)):
         folder = Path("saved") / split
@@ -415,6 +424,15 @@ def test_empty_splits() -> None:
     ]
     data.validation_share, data.test_share = 0.2, 0.17
     assert sizes(load_splits(data, 1)) == [4, 1, 1]
+
+
+def test_rows_that_stay_together_leave_a_split_empty_and_are_told_as_the_reason() -> None:
+    rows = [{"text": "the same", "stars": 1 + n % 5, "lang": "en"} for n in range(60)]
+    Path("r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(problems(config(path="r.jsonl"))) == 2
+    for found in problems(config(path="r.jsonl")):
+        assert "a share of 0.1 of 60 rows, but those of one text stay together" in found.what
+        assert found.fix == "more different texts of each language and class"
 
 
 def test_without_a_test_split_and_told() -> None:

@@ -145,6 +145,17 @@ def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:
     assert list(map(str, jobs[0].overrides)) == ["lr=0.0001", "seed=1", "epochs=1"]
 
 
+@pytest.mark.parametrize("typed", ["epochs=3", "epochs=auto", "epochs=0.5"])
+def test_epochs_typed_beside_a_number_of_updates_are_refused(typed: str) -> None:
+    told = refusal(typed, "training.max_steps=9")
+    assert f"{typed}  [epochs-unused]\n      has no effect: training.max_steps=9 decides" in told
+    assert "fix: training.max_steps=null" in told
+    assert "epochs=2  [epochs-unused]" in refusal(
+        "epochs=1,2", "training.max_steps=9", multirun=True
+    )
+    assert compose_all([typed, "training.max_steps=null"], CONF, check, multirun=False)
+
+
 # --- texts under names of the user's own --------------------------------------------------------
 
 

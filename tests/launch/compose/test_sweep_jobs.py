@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import CONF
+from conftest import CONF, compose
 
 from lingotune.config.console import format_error
-from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import LaunchConfig, Search
+from lingotune.config.problems import ConfigError, Problem, Severity
+from lingotune.config.schema import LaunchConfig, Prune, Search
 from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import Composed, compose_all
 
 HEAD = "# @package _global_\n"
@@ -179,6 +180,17 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
     told = refusal(tmp_path, "sweep=mine", "epochs=0")
     for where in ("max_parallel=0", "trials=3", ":4: lrr=1,2", ":5: lr=abc", "epochs=0"):
         assert where in told, told
+
+
+@pytest.mark.parametrize("name", ["seed", "reduction", "min_evaluations"])
+def test_what_only_a_search_or_pruning_reads_is_told(name: str) -> None:
+    config = compose()
+    setattr(config.sweep, name, 5)
+    (found,) = SWEEP.run(config)
+    assert (found.where, found.severity) == (f"sweep.{name}=5", Severity.warning)
+    assert found.fix in ("sweep.prune=asha", "sweep.search=tpe sweep.trials=20")
+    config.sweep.prune, config.sweep.search, config.sweep.trials = Prune.asha, Search.tpe, 20
+    assert SWEEP.run(config) == []
 
 
 @pytest.mark.parametrize("prune", ["sweep.prune=asha", "sweep.search=tpe"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lingotune.launch.results.collect import leaderboard
 from lingotune.launch.results.compare import Comparison, compare, difference
 from lingotune.launch.results.row_predictions import RowPredictions
 from lingotune.launch.results.samples import score_samples
-from lingotune.launch.results.table import verdict
+from lingotune.launch.results.table import as_json, as_markdown, for_terminal, named, verdict
 
 CLASSES = 3
 Rows = npt.NDArray[np.int64]
@@ -272,3 +273,15 @@ def test_without_the_same_rows_there_is_no_difference(tmp_path: Path, case: str)
             parquet.write_table(table.slice(0, 9), tmp_path / name / VALIDATION_FILE)
     found = compared(tmp_path)
     assert not found.differences and not found.clear
+    assert found.elsewhere == ((1,) if case == "other rows" else ())
+
+
+def test_runs_that_were_validated_on_other_rows_are_told_in_every_form(tmp_path: Path) -> None:
+    path = two_runs(tmp_path) / "two" / VALIDATION_FILE
+    parquet.write_table(parquet.read_table(path).slice(1), path)
+    board = leaderboard([str(tmp_path)])
+    found = compare(board.ranked)
+    other = named(board.ranked[1])
+    told = f"validated on other rows or classes than the best, so that ranks say nothing: {other}"
+    assert told in for_terminal(board, found) and told in as_markdown(board, found)
+    assert json.loads(as_json(board, found))["notes"][0] == told

@@ -175,7 +175,7 @@ def _missing_columns(
     for name in ("text", "text_pair", "title", "language", "id", "group", "source"):
         column = getattr(columns, name)
         if column is not None and column not in found:
-            problem = _missing(name, column, found, file)
+            problem = _missing(name, column, found, file, named)
             if name == "text" and header and any(len(one.split()) > 3 for one in found):
                 fix = f"{problem.fix}, or {header} if the first row is no header"
                 problem = replace(problem, fix=fix)
@@ -198,7 +198,7 @@ def _missing_columns(
         )
     elif not there and len(classes) == 1:
         name, column = next(iter(classes.items()))
-        yield _missing(name, column, found, file)
+        yield _missing(name, column, found, file, named)
     elif not there:
         what = f"neither {columns.stars!r} nor {columns.label!r} is in {file}; {_has(found)}"
         options = [
@@ -272,9 +272,12 @@ def guessed_header(columns: ColumnsConfig, first: Sequence[str]) -> list[str]:
     return names
 
 
-def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
+def _missing(
+    name: str, column: str, found: list[str], file: str, named: Collection[str]
+) -> Problem:
+    """Report a column that is missing. named: columns that have a meaning, of which none is offered."""
     key = f"data.columns.{name}"
-    near = candidate(name, column, found)
+    near = candidate(name, column, [one for one in found if one not in named])
     options = [override_text(key, near)] if near else []
     if name in ("text_pair", "title", "language", "id", "group", "source"):
         options.append(f"{key}=null")

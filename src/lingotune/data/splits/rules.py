@@ -78,6 +78,7 @@ def check_counts(
     warnings = []
     if "test" in carved and is_untested(data, "test"):
         warnings.append(("test", "has no rows (data.test_share=0): nothing is scored on test"))
+    warnings += _unused_shares(data, carved)
     for split, of in counts.items():
         absent = [label.name for n, label in enumerate(data.labels) if not of.get(n)]
         if not absent or not rows[split]:
@@ -92,6 +93,20 @@ def check_counts(
     if problems:
         raise ConfigError(problems)
     return warnings
+
+
+def _unused_shares(data: DataConfig, carved: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Tell of shares of splits that files of `path` are, by their names; (split, warning).
+
+    What the settings alone say is told before any file is read.
+    """
+    for split in SPLITS[1:]:
+        share = share_of(data, split)
+        if data.path is not None and split not in carved and share != share_of(DataConfig(), split):
+            yield (
+                split,
+                f"data.{split}_share={share:g} has no effect: there are files of this split",
+            )
 
 
 def share_of(data: DataConfig, split: str) -> float:
@@ -109,6 +124,14 @@ def _too_small(data: DataConfig, split: str, total: int) -> Problem:
     if share == 0:
         what = f"empty split {split}: data.{split}_share=0 leaves it no rows"
         enough = 0.1
+    elif share * total >= 1:
+        group = " or data.columns.group" if data.columns.group else ""
+        what = (
+            f"empty split {split}: a share of {share:g} of {total} rows, but those of one text{group}"
+            " stay together, and train keeps some of each language and class"
+        )
+        fix = "more different texts of each language and class"
+        return Problem(f"data.{split}_share={share:g}", what, fix)
     else:
         what = f"empty split {split}: a share of {share:g} of {total} rows is less than one row"
         enough = min(0.4, math.ceil(100 / total) / 100)

@@ -21,7 +21,12 @@ _LOWEST = {
     "max_failures": (1, "failed jobs, from 1"),
     "seed": (0, "from 0"),
 }
-_OF_PRUNING = ("reduction", "min_evaluations")
+_SWITCHED_BY = {
+    "reduction": ("prune", Prune.none, "sweep.prune=asha"),
+    "min_evaluations": ("prune", Prune.none, "sweep.prune=asha"),
+    "seed": ("search", Search.grid, "sweep.search=tpe sweep.trials=20"),
+}
+"""Settings -> the one that switches them off, by which value, and what switches them on."""
 
 
 @SWEEP.check("sweep-out-of-range", "no sweep can come of the value")
@@ -73,12 +78,11 @@ def _metric(config: LaunchConfig) -> Iterator[Found]:
         yield where, what, "training.eval_strategy=epoch, or sweep.prune=none"
 
 
-@SWEEP.check("sweep-unused", "it says how jobs are ended early", Severity.warning)
+@SWEEP.check("sweep-unused", "it says how a search draws, or ends jobs early", Severity.warning)
 def _unused(config: LaunchConfig) -> Iterator[Found]:
     sweep, default = config.sweep, SweepConfig()
-    if sweep.prune is not Prune.none:
-        return
-    for name in _OF_PRUNING:
+    for name, (switch, off, fix) in _SWITCHED_BY.items():
         value = getattr(sweep, name)
-        if value != getattr(default, name):
-            yield f"sweep.{name}={value}", "has no effect with sweep.prune=none", "sweep.prune=asha"
+        if getattr(sweep, switch) is off and value != getattr(default, name):
+            what = f"has no effect with sweep.{switch}={off.value}"
+            yield f"sweep.{name}={value}", what, fix

@@ -55,6 +55,7 @@ from lingotune.launch.compose.typed_config import (
     SharedSections,
     left_open,
     typed_config,
+    unused_epochs,
 )
 from lingotune.launch.compose.variables import Variables
 from lingotune.launch.overrides.grammar import Groups
@@ -285,6 +286,9 @@ class _Composer:
         asks = config is not None and config.model.remote_code is not None
         if config and asks and "model.remote_code" not in typed:
             told.append(not_typed(config.model))
+        if config and (epochs := [line_of(o) for o in job if o.key_or_group == "epochs"]):
+            unused = unused_epochs(config.training, epochs[-1])
+            told += [placed(p) if p.key in in_files else p for p in unused]
         refused |= {p.key for p in found if p.check == "secret-in-config"}
         told += [
             placed(p) if p.key in in_files else p

@@ -15,7 +15,15 @@ from omegaconf.errors import OmegaConfBaseException
 from lingotune.catalog.hardware import instances
 from lingotune.catalog.models import kind_of, lora_kind_of
 from lingotune.config.problems import Problem, listed
-from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
+from lingotune.config.schema import (
+    BY_MODEL,
+    MISSING,
+    JobConfig,
+    LaunchConfig,
+    ModelConfig,
+    Texts,
+    TrainingConfig,
+)
 from lingotune.config.settings import container_of, field_types, setting_types
 from lingotune.launch.compose.resolvers import CALL, example, resolver_refused
 from lingotune.launch.overrides.keys import describe_type
@@ -55,6 +63,17 @@ class SharedSections:
 def left_open(config: DictConfig) -> tuple[str, ...]:
     """List the settings without a value that are filled in with what suits the model."""
     return tuple(key for key in BY_MODEL_KEYS if OmegaConf.is_missing(config, key))
+
+
+def unused_epochs(training: TrainingConfig, typed: str) -> list[Problem]:
+    """Refuse epochs that were typed for a training whose length is a number of updates.
+
+    A job always has epochs, so that only what was typed tells that they were meant.
+    """
+    if training.max_steps is None:
+        return []
+    what = f"has no effect: training.max_steps={training.max_steps} decides"
+    return [Problem(typed, what, "training.max_steps=null", check="epochs-unused", key="epochs")]
 
 
 def _parts(config: DictConfig) -> dict[str, Any]:

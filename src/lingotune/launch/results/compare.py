@@ -15,6 +15,7 @@ from lingotune.launch.results.entries import Configuration
 from lingotune.launch.results.row_predictions import (
     TEST,
     VALIDATION,
+    RowPredictions,
     predictions_of,
 )
 from lingotune.launch.results.samples import score_samples
@@ -50,13 +51,15 @@ class Comparison:
     other rows than the best's, are left out. test: 95 % interval of the best's mean macro-F1 on test, None
     where its predictions are missing or too few. score: the metric of the ranking where it can be computed
     from what was decided for the rows, else macro-F1. greater_is_better: whether a worse configuration has
-    a negative difference.
+    a negative difference. elsewhere: places of those that predict other rows, or other classes, than the
+    best, so that their scores do not compare.
     """
 
     differences: Mapping[int, Difference]
     test: Interval | None = None
     score: str = METRIC
     greater_is_better: bool = True
+    elsewhere: tuple[int, ...] = ()
 
     @property
     def clear(self) -> bool:
@@ -73,7 +76,8 @@ def compare(ranked: Sequence[Configuration], resamples: int = RESAMPLES) -> Comp
     if not ranked:
         return Comparison({})
     metric = ranked[0].metric
-    drawn, score = _samples(ranked, VALIDATION, metric.name, resamples)
+    runs, others = _on_same_rows(ranked, VALIDATION)
+    drawn, score = _samples(runs, metric.name, resamples)
     compared = {
         place: by_seed(of, drawn)
         for place, of in enumerate(ranked)
@@ -81,31 +85,45 @@ def compare(ranked: Sequence[Configuration], resamples: int = RESAMPLES) -> Comp
     }
     best = compared.pop(0, None)
     differences = {place: difference(of, best) for place, of in compared.items()} if best else {}
-    tests, _ = _samples(ranked[:1], TEST, METRIC, resamples)
+    tests, _ = _samples(_on_same_rows(ranked[:1], TEST)[0], METRIC, resamples)
     whole = len(tests) == len(ranked[0].scored) > 0
     return Comparison(
         differences,
         interval_of(list(tests.values())) if whole else None,
         score,
         metric.greater_is_better or score != metric.name,
+        tuple(n for n, of in enumerate(ranked) if any(e.number in others for e in of.scored)),
     )
 
 
-def _samples(
-    ranked: Sequence[Configuration], split: str, wanted: str, resamples: int
-) -> tuple[dict[int, FloatArray], str]:
-    """Draw a score of every run that predicted the same rows as the first configuration's first run.
+def _on_same_rows(
+    ranked: Sequence[Configuration], split: str
+) -> tuple[dict[int, RowPredictions], set[int]]:
+    """Find the runs that predicted the same rows as the first configuration's first run.
 
-    Returns the samples by number of the run, and the score: macro-F1 if rows do not have the wanted one.
+    Returns their predictions by number, and the numbers of those that predicted other rows.
     """
     entries = [entry for of in ranked for entry in of.scored]
     runs = {entry.number: found for entry in entries if (found := predictions_of(entry, split))}
     reference = runs.get(entries[0].number) if entries else None
+    if reference is None:
+        return {}, set()
+    same = {number: run for number, run in runs.items() if run.same_rows(reference)}
+    return same, runs.keys() - same.keys()
+
+
+def _samples(
+    runs: Mapping[int, RowPredictions], wanted: str, resamples: int
+) -> tuple[dict[int, FloatArray], str]:
+    """Draw a score of every run, all on the same rows.
+
+    Returns the samples by number of the run, and the score: macro-F1 if rows do not have the wanted one.
+    """
+    reference = next(iter(runs.values()), None)
     score = wanted if reference and wanted in reference.scores else METRIC
     if reference is None or not enough(len(reference.true)):
         return {}, score
-    same = {number: run for number, run in runs.items() if run.same_rows(reference)}
-    return dict(zip(same, score_samples(score, [*same.values()], resamples))), score
+    return dict(zip(runs, score_samples(score, [*runs.values()], resamples))), score
 
 
 def enough(rows: int) -> bool:

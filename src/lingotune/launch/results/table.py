@@ -23,6 +23,8 @@ CSV = "results.csv"
 """Name of the table in a sweep's folder: a line for each trial."""
 _NONE = "-"
 _LONGEST = 40
+_NAMED = 3
+"""Configurations that a sentence names."""
 _EXPENDABLE = ("run", "lowest language", "to the best", "time")
 """Beginnings of the names of columns that a narrow terminal does without, in this order."""
 Cells = list[list[str]]
@@ -179,7 +181,16 @@ def verdict(board: Leaderboard, comparison: Comparison) -> list[str]:
             f"  its lead over the second, {named(board.ranked[1])}, is {clear}: {lead} of"
             f" {comparison.score}"
         )
-    return lines
+    return [*lines, *_elsewhere(board, comparison)]
+
+
+def _elsewhere(board: Leaderboard, comparison: Comparison) -> Iterator[str]:
+    """Tell of configurations that are ranked by their scores on other rows."""
+    names = [named(board.ranked[place]) for place in comparison.elsewhere]
+    if names:
+        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        told = "  validated on other rows or classes than the best, so that ranks say nothing"
+        yield f"{told}: {', '.join(names[:_NAMED])}{more}"
 
 
 def named(of: Configuration) -> str:
@@ -296,7 +307,7 @@ def as_json(board: Leaderboard, comparison: Comparison) -> str:
                 }
                 for place, of in enumerate(board.configurations)
             ],
-            "notes": list(board.notes),
+            "notes": [*map(str.strip, _elsewhere(board, comparison)), *board.notes],
         },
         indent=2,
         ensure_ascii=False,
