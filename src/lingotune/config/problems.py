@@ -232,6 +232,15 @@ def closest(word: str, known: Sequence[str]) -> str:
     return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), "")
 
 
+def nearest_option(typed: str, known: Sequence[str]) -> str:
+    """Find the option that is spelled most like the one typed; '' if none is close.
+
+    Hyphens before it do not count: all options share them.
+    """
+    names = {option.lstrip("-"): option for option in known if option.startswith("--")}
+    return names.get(closest(typed.lstrip("-").replace("_", "-"), [*names]), "")
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Format `; did you mean X?`, or nothing if no known word is close."""
     close = closest(word, known)
