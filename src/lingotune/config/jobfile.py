@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import pickle
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
 
+_NAME = "job.yaml"
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
 
@@ -116,8 +118,10 @@ def load_job(path: str | Path) -> tuple[JobConfig, str]:
     try:
         content = Path(path).read_bytes()
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise _unreadable(path, f"cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError([_not_there(Path(path), error)]) from error
     first, _, body = text.partition("\n")
     if not first.startswith(_HEADER):
         raise _unreadable(path, f"is not a job file: its first line is not '{_HEADER}...'")
@@ -165,9 +169,25 @@ def _schema() -> bytes:
     return pickle.dumps(OmegaConf.structured(JobConfig))
 
 
+def _not_there(path: Path, error: OSError) -> Problem:
+    """Describe a job file that cannot be opened, such as the run folder that is typed for it."""
+    what = f"cannot be read: {error.strerror}"
+    if (path / _NAME).is_file():
+        return Problem(
+            str(path),
+            "is a folder; its job file is meant",
+            f"--job {shlex.quote(str(path / _NAME))}",
+        )
+    runs = sorted(Path("runs").glob(f"*/{_NAME}"))
+    return Problem(str(path), what, f"ls runs/*/{_NAME}" if runs else _written())
+
+
 def _unreadable(path: str | Path, what: str) -> ConfigError:
-    fix = f"{program('launch')} job_file=job.yaml"
-    return ConfigError([Problem(str(path), what, fix)])
+    return ConfigError([Problem(str(path), what, _written())])
+
+
+def _written() -> str:
+    return f"{program('launch')} job_file={_NAME}"
 
 
 def _sha256(content: bytes) -> str:
