@@ -73,6 +73,8 @@ SECRETS = {
     "Telegram": "123456789" + ":A" + letters(34, TELLING),
     "Discord bot": base64.b64encode(b"123456789012345678").decode() + ".G" + letters(5)
     + "." + letters(38, TELLING),
+    "Figma": "fig" + "d_" + letters(40),
+    "Neptune": "eyJhcGlfYWRk" + "cmVzcyI6" + letters(90),
     "Discord webhook": "https://discord.com/api" + "/webhooks/1234567890/" + letters(68, TELLING),
     "HashiCorp Vault": "hv" + "s." + letters(95, TELLING),
     "authorization header": "Author" + "ization: Bearer " + letters(30),
