@@ -161,6 +161,22 @@ def test_tokens_are_found_and_nothing_of_them_is_shown(secret: str, around: str)
     assert not looks_secret(shown)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        r"lr=https\://ada\:{}@example.com/x",  # as a sweep writes one of its values
+        r"'https\\://ada\\:{}@example.com/x' is not a number",
+        r"{{\"url\": \"https:\/\/ada:{}@example.com\"}}",
+        r"api_key\={}",
+    ],
+)
+def test_backslashes_hide_no_password(written: str) -> None:
+    secret = letters(36)
+    text = written.format(secret)
+    assert looks_secret(text) and secret not in redacted(text)
+    assert not looks_secret(written.format("*" * 36))
+
+
 def test_a_secret_within_another_leaves_nothing_of_either() -> None:
     inner = "https://u:" + SECRETS["GitLab"] + "@gitlab.com/a"
     assert (
