@@ -54,6 +54,26 @@ def test_a_section_shows_choices_defaults_and_who_else_sets_them() -> None:
     assert "\n  data=sample " in data and "  data.columns.text  a text; default review_body" in data
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--detahc", "lr=x"], {"--detahc": "--detach", "lr=x": "lr=0.001"}),
+        (["--run-dri", "a"], {"--run-dri a": "--run-dir a"}),
+        (["--run_dri=a", "--folow"], {"--run_dri=a": "--run-dir=a", "--folow": "--follow"}),
+        (["--runs-dir=a"], {"--runs-dir=a": "runs_dir=a"}),
+        (["--data", "files"], {"--data files": "data=files"}),
+        (["--run-dri"], {"--run-dri VALUE": "--run-dir VALUE"}),
+    ],
+)
+def test_misspelt_options_of_a_command_are_told_with_all_else(
+    typed: list[str], said: dict[str, str]
+) -> None:
+    own = {"--follow": "", "--detach": "", "--run-dir DIR": ""}
+    with pytest.raises(ConfigError) as found:
+        composed_jobs(typed, Command("launch", "", options=own), CONF, lambda config: [])
+    assert {problem.where: problem.fix for problem in found.value.problems} == said
+
+
 def test_first_sentences_are_whole() -> None:
     """No stop of an abbreviation, such as `et al.`, is taken for the end of a sentence."""
     sections = {key: str(kind.__doc__) for key, kind in setting_types().items() if "." not in key}
