@@ -174,7 +174,7 @@ def test_arguments_of_another_type_are_named_before_anything_is_made(
         "prepared_dir is a path": lambda: lt.prepare(job, prepared_dir=5),  # type: ignore[arg-type]
         "folder is a path": lambda: lt.load(trained),  # type: ignore[arg-type]
         "config_dir is a path": lambda: lt.evaluate(run, ["data=sample"], config_dir=5),  # type: ignore[arg-type]
-        "data is a list of overrides": lambda: lt.evaluate(run, "data=sample"),
+        "a list of overrides": lambda: lt.evaluate(run, "data=sample"),
         "settings are overrides": lambda: lt.publish(run, ["hub=private"]),  # type: ignore[arg-type]
         "env is a list of names": lambda: lt.compose(env=[None]),  # type: ignore[list-item]
         "texts is a list": lambda: model.predict(None),  # type: ignore[arg-type]
@@ -183,6 +183,23 @@ def test_arguments_of_another_type_are_named_before_anything_is_made(
     for message, call in wrong.items():
         with pytest.raises(TypeError, match=message):
             call()
+    assert list(home.iterdir()) == []
+
+
+def test_a_job_that_was_changed_by_hand_keeps_its_types(home: Path) -> None:
+    job = lt.compose(*QUICK, "epochs=2", "name='a${seed}'")
+    job.epochs = 3  # a whole number is a number
+    assert lt.compose(job, "lr=1e-4").epochs == 3
+    job.lr, job.training.schedule = "3e-5", "cosine"  # type: ignore[assignment]
+    for call in (lt.train, lt.plan, lt.compose, lt.prepare):
+        with pytest.raises(lt.ConfigError) as found:
+            call(job)  # type: ignore[operator]
+        assert [(p.where, p.fix) for p in found.value.problems] == [
+            ("lr", "lr=3e-05"), ("training.schedule", "training.schedule=cosine"),
+        ]  # fmt: skip
+    job.lr = "fast"  # type: ignore[assignment]
+    with pytest.raises(lt.ConfigError, match="Value 'fast' of type 'str'"):
+        lt.train(job)
     assert list(home.iterdir()) == []
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from lingotune.config.console import format_error, say
-from lingotune.config.jobfile import job_of
+from lingotune.config.jobfile import check_types, job_of
 from lingotune.config.private_files import private_files
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
@@ -138,7 +138,7 @@ def _composed(
 
     names = _list_of_texts(env, 'env is a list of names: env=["NAME"]')
     first = settings[0] if settings else None
-    base = job_of(first) if isinstance(first, JobConfig) else None
+    base = job_of(_job(first)) if isinstance(first, JobConfig) else None
     overrides = [setting for setting in settings if isinstance(setting, str)]
     if len(overrides) + (base is not None) < len(settings):
         raise TypeError("settings are overrides such as 'lr=3e-5'; a job can only come first")
@@ -399,7 +399,7 @@ def evaluate(
     if data is None or isinstance(data, DataConfig):
         wanted = data
     else:
-        typed = _list_of_texts(data, 'data is a list of overrides: ["data=files", "data.path=..."]')
+        typed = _list_of_texts(data, 'data is job.data, or a list of overrides: ["data.path=..."]')
         wanted = data_typed(run, typed, shipped_dir(), _own_groups(config_dir))
     length = typed_length(wanted, typed)
     with _untouched():
@@ -433,6 +433,7 @@ def publish(folder: str | Path, *settings: str, config_dir: str | Path | None = 
 def _job(job: object) -> JobConfig:
     if not isinstance(job, JobConfig):
         raise TypeError(f"job is what lt.compose returns, not of type {type(job).__name__}")
+    check_types(job)
     return job
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import pickle
 import shlex
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,34 @@ def plain(section: Any) -> dict[str, Any]:
     values = dataclasses.asdict(section, dict_factory=_with_enum_names)
     _leave_out(section, values)
     return values
+
+
+def check_types(job: JobConfig) -> None:
+    """Compare the values of a job with the schema's types; ConfigError lists those that do not fit, such as
+    ones that a program has set."""
+    from omegaconf import OmegaConf
+    from omegaconf.base import SCMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config = OmegaConf.structured(job)
+    except OmegaConfBaseException as error:
+        what = str(error).splitlines()[0]
+        raise ConfigError([Problem(error.full_key or error.key or "job", what)]) from error
+    typed = OmegaConf.to_container(config, structured_config_mode=SCMode.DICT)
+    found = [*_converted(dataclasses.asdict(job), typed, "")]
+    if found:
+        raise ConfigError(found)
+
+
+def _converted(given: Any, typed: Any, key: str) -> Iterator[Problem]:
+    """Yield the values that had to be converted: whoever reads the job would see what they were before."""
+    if isinstance(given, dict) and isinstance(typed, dict):
+        for name, value in given.items():
+            yield from _converted(value, typed.get(str(name)), f"{key}.{name}".lstrip("."))
+    elif given != typed and repr(given) != repr(typed):  # nan is not even itself
+        what = f"{given!r} is of type {type(given).__name__}, not {type(typed).__name__}"
+        yield Problem(key, what, f"{key}={_named(typed)}", key=key)
 
 
 def _leave_out(section: Any, values: dict[str, Any]) -> None:
