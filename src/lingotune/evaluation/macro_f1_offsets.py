@@ -54,10 +54,13 @@ def _best_offset(scores: FloatArray, true: IntArray, one: int) -> float:
     needed = others[np.arange(len(rival)), rival] - scores[:, one]
     order = np.argsort(needed, kind="stable")
     needed, rival, true = needed[order], rival[order], true[order]
-    f1 = _sums_of_f1(true, rival, one, scores.shape[1])
-    best = int(smoothed(f1, needed).argmax())
-    low = needed[best - 1] if best else needed[0] - 1
-    high = needed[best] if best < len(needed) else needed[-1] + 1
+    f1 = smoothed(_sums_of_f1(true, rival, one, scores.shape[1]), needed)
+    # Any offset between lows[i] and highs[i] decides the first i rows for the class.
+    ends = np.r_[-np.inf, needed, np.inf]
+    lows, highs = ends[:-1], ends[1:]
+    allowed = (lows < _LARGEST) & (highs > -_LARGEST)
+    best = int(np.where(allowed, f1, -np.inf).argmax())
+    low, high = max(lows[best], needed[0] - 1), min(highs[best], needed[-1] + 1)
     return float(np.clip((low + high) / 2, -_LARGEST, _LARGEST))
 
 
