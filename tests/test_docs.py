@@ -310,6 +310,17 @@ def test_trainings(command: str, home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_every_file_of_a_run_is_on_the_first_page(trained: Path) -> None:
+    page = (ROOT / "docs" / "index.md").read_text().partition("## Run folders")[2]
+    told = {
+        name.rstrip("/")
+        for line in page.partition("\n### ")[0].splitlines()
+        for name in re.findall(r"`([^`]+)`", line.split(" | ")[0])
+    }
+    assert {path.name for path in (trained / "RUN").iterdir()} - told == set()
+
+
+@pytest.mark.slow
 @of_kind("rerun")
 def test_jobs_that_ran(command: str, trained: Path) -> None:
     done = execute(command, trained)

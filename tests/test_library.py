@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,80 @@ def test_a_run_is_evaluated_again_and_on_other_data(trained: lt.Run, home: Path)
     assert of_words.results.overall == of_job.results.overall != again.results.overall
     with pytest.raises(lt.ConfigError, match="overrides name the data"):
         lt.evaluate(trained.folder, ["lr=1"])
+
+
+def test_arguments_of_another_type_are_named_before_anything_is_made(
+    trained: lt.Run, home: Path
+) -> None:
+    model, job, run = lt.load(trained.folder), lt.compose(*QUICK), trained.folder
+    wrong: dict[str, Callable[[], object]] = {
+        "job is what lt.compose returns": lambda: lt.train("lr=1e-4"),  # type: ignore[arg-type]
+        "not of type NoneType": lambda: lt.prepare(None),  # type: ignore[arg-type]
+        "runs_dir is a path": lambda: lt.train(job, runs_dir=None),  # type: ignore[arg-type]
+        "prepared_dir is a path": lambda: lt.prepare(job, prepared_dir=5),  # type: ignore[arg-type]
+        "folder is a path": lambda: lt.load(trained),  # type: ignore[arg-type]
+        "config_dir is a path": lambda: lt.evaluate(run, ["data=sample"], config_dir=5),  # type: ignore[arg-type]
+        "a list of overrides": lambda: lt.evaluate(run, "data=sample"),
+        "settings are overrides": lambda: lt.publish(run, ["hub=private"]),  # type: ignore[arg-type]
+        "env is a list of names": lambda: lt.compose(env=[None]),  # type: ignore[list-item]
+        "texts is a list": lambda: model.predict(None),  # type: ignore[arg-type]
+        "languages is a list": lambda: model.predict(["gut"], "de"),
+    }
+    for message, call in wrong.items():
+        with pytest.raises(TypeError, match=message):
+            call()
+    assert list(home.iterdir()) == []
+
+
+def test_a_job_that_was_changed_by_hand_keeps_its_types(home: Path) -> None:
+    job = lt.compose(*QUICK, "epochs=2", "name='a${seed}'")
+    job.epochs = 3  # a whole number is a number
+    assert lt.compose(job, "lr=1e-4").epochs == 3
+    job.lr, job.training.schedule = "3e-5", "cosine"  # type: ignore[assignment]
+    for call in (lt.train, lt.plan, lt.compose, lt.prepare):
+        with pytest.raises(lt.ConfigError) as found:
+            call(job)  # type: ignore[operator]
+        assert [(p.where, p.fix) for p in found.value.problems] == [
+            ("lr", "lr=3e-05"), ("training.schedule", "training.schedule=cosine"),
+        ]  # fmt: skip
+    job.lr = "fast"  # type: ignore[assignment]
+    with pytest.raises(lt.ConfigError, match="Value 'fast' of type 'str'"):
+        lt.train(job)
+    assert list(home.iterdir()) == []
+
+
+def test_a_text_that_is_none_is_named_and_the_others_counted(trained: lt.Run) -> None:
+    model = lt.load(trained.folder)
+    for none in (None, float("nan"), 5, b"gut"):
+        with pytest.raises(lt.ConfigError) as found:
+            model.predict(["gut", none, ("a", none)])  # type: ignore[list-item]
+        (problem,) = found.value.problems
+        assert problem.where == "texts[1]" and "; 2 of the 3 are none" in problem.what
+    for batch in (0, -1, "x"):
+        with pytest.raises(lt.ConfigError, match="is not a whole number from 1"):
+            lt.load(trained.folder, batch=batch)  # type: ignore[arg-type]
+    assert len(model.predict((text for text in ("gut", "schlecht")), ["de", "xx"])) == 2  # type: ignore[arg-type]
+
+
+def test_fixes_are_arguments_of_calls(trained: lt.Run, home: Path) -> None:
+    file = home / "file"
+    file.touch()
+    refused: dict[str, Callable[[], object]] = {
+        "a call for each value": lambda: lt.compose("lr=1e-4,1e-5"),
+        "the form KEY=VALUE": lambda: lt.compose("--zzz"),
+        "mkdir -p none/experiment": lambda: lt.compose(config_dir="none"),
+        "lt.prepare(job)": lambda: lt.train(lt.compose(*QUICK), data="none", quiet=True),
+        "output=...": lambda: lt.evaluate(trained.folder, output=file),
+        "lt.publish(..., 'hub=private')": lambda: lt.publish(trained.folder),
+        "a text of whole characters": lambda: lt.load(trained.folder).predict([" "]),
+    }
+    for fix, call in refused.items():
+        with pytest.raises(lt.ConfigError) as found:
+            call()
+        (problem,) = found.value.problems
+        assert problem.fix == fix and "--" not in problem.where.removeprefix("--zzz")
+        if fix == "output=...":
+            assert problem.where == f"output='{file}'"
 
 
 def test_publishing_wants_a_repository(trained: lt.Run) -> None:

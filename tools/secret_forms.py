@@ -192,6 +192,12 @@ OURS: dict[str, dict[str, Any]] = {
     "langsmith-api-key": {
         "regex": rf"{_NOT_BEFORE}lsv2_(?:pt|sk)_[0-9a-f]{{32}}_[0-9a-f]{{10}}", "keywords": ["lsv2_"],
     },
+    "figma-access-token": {"regex": rf"{_NOT_BEFORE}figd_[\w-]{{40,}}", "keywords": ["figd_"]},
+    # JSON in base64 that begins with the address of the server
+    "neptune-api-token": {
+        "regex": rf"{_NOT_BEFORE}eyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/]{{40,}}={{0,2}}",
+        "keywords": ["eyjhcglfywrkcmvzcyi6"],
+    },
     "pinecone-api-key": {"regex": rf"{_NOT_BEFORE}pcsk_\w{{40,}}", "keywords": ["pcsk_"]},
     "supabase-token": {
         "regex": rf"{_NOT_BEFORE}(?:sbp_[0-9a-f]{{40}}|sb_secret_[\w-]{{20,}})",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from lingotune.config.console import format_error, say
-from lingotune.config.jobfile import job_of
+from lingotune.config.jobfile import check_types, job_of
 from lingotune.config.private_files import private_files
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
@@ -60,7 +60,8 @@ def _public(call: Callable[_P, _T]) -> Callable[_P, _T]:
         try:
             return call(*args, **kwargs)
         except ConfigError as error:
-            found = _Shown(error.problems)  # a next command would be for a shell
+            # a next command would be for a shell
+            found = _Shown([_as_called(problem) for problem in error.problems])
         raise found
 
     return shown
@@ -130,41 +131,29 @@ def _composed(
     fetches: bool,
 ) -> Composed:
     from lingotune.launch.compose.compose import compose_all
-    from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+    from lingotune.launch.compose.config_dirs import shipped_dir
     from lingotune.launch.compose.labels import with_found_labels
     from lingotune.launch.compose.looked_up import with_looked_up
     from lingotune.launch.compose.variables import Variables
 
-    if isinstance(env, str):
-        raise TypeError('env is a list of names: env=["NAME"]')
+    names = _list_of_texts(env, 'env is a list of names: env=["NAME"]')
     first = settings[0] if settings else None
-    base = job_of(first) if isinstance(first, JobConfig) else None
+    base = job_of(_job(first)) if isinstance(first, JobConfig) else None
     overrides = [setting for setting in settings if isinstance(setting, str)]
     if len(overrides) + (base is not None) < len(settings):
         raise TypeError("settings are overrides such as 'lr=3e-5'; a job can only come first")
-    extra = user_dir(config_dir, os.environ)
-    try:
-        variables = Variables.of(env, os.environ)
-        composed = compose_all(
-            overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base,
-            variables=variables,
-        )  # fmt: skip
-    except ConfigError as error:
-        raise ConfigError([_as_argument(p) for p in error.problems], error.next_command) from None
+    composed = compose_all(
+        overrides, shipped_dir(), check, multirun=False, extra_dir=_own_groups(config_dir), base=base,
+        variables=Variables.of(names, os.environ),
+    )  # fmt: skip
     return with_looked_up(with_found_labels(composed, fetches=fetches), fetches=fetches)[0]
 
 
-def _as_argument(problem: Problem) -> Problem:
-    """Write --env NAME of a message as the argument of a call."""
-    return replace(problem, where=_in_python(problem.where), fix=_in_python(problem.fix))
+def _own_groups(config_dir: str | Path | None) -> Path | None:
+    from lingotune.launch.compose.config_dirs import user_dir
 
-
-def _in_python(text: str) -> str:
-    def argument(options: re.Match[str]) -> str:
-        names = options[0].replace("--env ", "").split()
-        return f"env=[{', '.join(map(json.dumps, names))}]"
-
-    return re.sub(r"--env \S+(?: --env \S+)*", argument, text)
+    typed = None if config_dir is None else _path(config_dir, "config_dir")
+    return user_dir(typed, os.environ)
 
 
 def _check_job(config: LaunchConfig) -> list[Problem]:
@@ -241,12 +230,16 @@ def train(
     """
     from lingotune.launch.local import train_here
 
-    given = str(data) if data is not None else None
+    own = job_of(_job(job))
+    folders = {
+        "runs_dir": _path(runs_dir, "runs_dir"),
+        "prepared_dir": _path(prepared_dir, "prepared_dir"),
+    }
+    given = None if data is None else _path(data, "data")
     with _untouched(), _printing(quiet) as tell:
         folder = train_here(
-            job_of(job),
-            runs_dir=str(runs_dir),
-            prepared_dir=str(prepared_dir),
+            own,
+            **folders,
             data=given,
             tell=tell,
             quiet=quiet,
@@ -266,9 +259,10 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
     from lingotune.data.transfer import fetch_sources
     from lingotune.serving.teacher import prepare_job
 
+    folder = Path(_path(prepared_dir, "prepared_dir"))
     with _printing(quiet) as tell:
-        fetch_sources(job.data, tell)
-        return prepare_job(job, Path(prepared_dir), tell)[0]
+        fetch_sources(_job(job).data, tell)
+        return prepare_job(job, folder, tell)[0]
 
 
 # --- trained models -----------------------------------------------------------------------------
@@ -323,17 +317,21 @@ class Model:
 
         Texts are cleaned and cut as those of the training. languages: their codes, as the training had
         them; without one, a text is decided as texts of all languages are. ConfigError names the text that
-        cannot be used, such as an empty one.
+        cannot be used, such as an empty one or None.
 
             model.predict(["Sehr gut", "Une catastrophe"])[0].label
             model.predict([("The battery lasts a day", "It is soon empty")])  # trained on pairs
         """
         from lingotune.evaluation.predict import read_texts
 
-        if isinstance(texts, str):
-            raise TypeError('texts is a list of texts: predict(["Sehr gut"])')
-        if languages is not None and len(languages) != len(texts):
-            raise ValueError(f"{len(languages)} languages for {len(texts)} texts")
+        texts = _list_of(texts, 'texts is a list of texts: predict(["Sehr gut"])')
+        if languages is not None:
+            languages = _list_of(
+                languages, 'languages is a list, with a code for each text: ["de"]'
+            )
+            if len(languages) != len(texts):
+                raise ValueError(f"{len(languages)} codes in languages, and {len(texts)} in texts")
+        _check_texts(texts)
         given = (
             (f"texts[{place}]", (*text,) if isinstance(text, list) else text)
             for place, text in enumerate(texts)
@@ -364,7 +362,8 @@ def load(
     """
     from lingotune.evaluation.classifier import Classifier, trained_model
 
-    trained = trained_model(folder)
+    _check_batch(batch)
+    trained = trained_model(_path(folder, "folder"))
     trained = trained.as_trained() if argmax else trained
     with _untouched():
         return Model(trained, Classifier(trained, batch, bf16=bf16))
@@ -378,53 +377,136 @@ def evaluate(
     output: str | Path | None = None,
     batch: int | None = None,
     argmax: bool = False,
+    config_dir: str | Path | None = None,
 ) -> Evaluation:
     """Score the model of a run, overall and by language, with predictions row by row in a new folder.
 
     data: overrides that name the data (`["data=files", "data.path=more.jsonl"]`), or the data of a
     job; None = the run's own test split. output: where the folder is made; default: in the run. batch:
-    as of `load`. argmax: score the likeliest class, without the run's decision. ConfigError lists what is
-    wrong, before the model is loaded.
+    as of `load`. argmax: score the likeliest class, without the run's decision. config_dir: as for
+    `compose`. ConfigError lists what is wrong, before the model is loaded.
 
         lt.evaluate(run.folder).results.overall.macro_f1
     """
     from lingotune.cli.evaluate import data_typed, typed_length
     from lingotune.evaluation.evaluate import evaluate as score
-    from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+    from lingotune.launch.compose.config_dirs import shipped_dir
 
-    typed = [] if data is None or isinstance(data, DataConfig) else list(data)
-    if isinstance(data, DataConfig):
-        wanted: DataConfig | None = data
+    run = _path(folder, "folder")
+    target = None if output is None else _path(output, "output")
+    _check_batch(batch)
+    typed: list[str] = []
+    if data is None or isinstance(data, DataConfig):
+        wanted = data
     else:
-        wanted = data_typed(str(folder), typed, shipped_dir(), user_dir(None, os.environ))
+        typed = _list_of_texts(data, 'data is job.data, or a list of overrides: ["data.path=..."]')
+        wanted = data_typed(run, typed, shipped_dir(), _own_groups(config_dir))
+    length = typed_length(wanted, typed)
     with _untouched():
-        return score(
-            str(folder),
-            wanted,
-            max_length=typed_length(wanted, typed),
-            output=str(output) if output is not None else None,
-            batch=batch,
-            argmax=argmax,
-        )
+        return score(run, wanted, max_length=length, output=target, batch=batch, argmax=argmax)
 
 
 @_public
-def publish(folder: str | Path, *settings: str) -> str:
+def publish(folder: str | Path, *settings: str, config_dir: str | Path | None = None) -> str:
     """Push the model of a finished run to the Hugging Face Hub; returns its link.
 
-    settings: overrides such as `hub=private` or `hub.repo=NAME`; default: those of the run. The token
-    comes from the environment, HF_TOKEN. ConfigError or PublishError.
+    settings: overrides such as `hub=private` or `hub.repo=NAME`; default: those of the run. config_dir: as
+    for `compose`. The token comes from the environment, HF_TOKEN. ConfigError for what the user can mend,
+    PublishError if the push fails.
 
         lt.publish(run.folder, "hub=private")
     """
     from lingotune.cli.publish import hub_typed
     from lingotune.hub.publish_run import finished_run, publish_run
-    from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+    from lingotune.launch.compose.config_dirs import shipped_dir
 
-    run = finished_run(folder)
-    hub = hub_typed(run.job, settings, shipped_dir(), user_dir(None, os.environ))
+    _list_of_texts(settings, "settings are overrides such as 'hub=private', each an argument")
+    run = finished_run(_path(folder, "folder"))
+    hub = hub_typed(run.job, settings, shipped_dir(), _own_groups(config_dir))
     with _untouched():
         return publish_run(run, hub, [str(folder), *settings])
+
+
+# --- arguments, and messages about them ----------------------------------------------------------
+
+
+def _job(job: object) -> JobConfig:
+    if not isinstance(job, JobConfig):
+        raise TypeError(f"job is what lt.compose returns, not of type {type(job).__name__}")
+    check_types(job)
+    return job
+
+
+def _path(path: object, name: str) -> str:
+    """Return a path as text; TypeError for anything else, as None would be a folder of that name."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} is a path, not of type {type(path).__name__}")
+    return os.fsdecode(path)
+
+
+def _list_of(items: Iterable[_T], form: str) -> list[_T]:
+    """Return items as a list; TypeError with the form for one text, whose items would be its letters."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise TypeError(form)
+    return list(items)
+
+
+def _list_of_texts(items: Iterable[str], form: str) -> list[str]:
+    found = _list_of(items, form)
+    if not all(isinstance(item, str) for item in found):
+        raise TypeError(form)
+    return found
+
+
+def _check_texts(texts: Sequence[object]) -> None:
+    """Refuse what is neither a text nor several, such as None and the NaN of a data frame."""
+    wrong = [place for place, text in enumerate(texts) if not _is_given(text)]
+    if wrong:
+        count = f"; {len(wrong)} of the {len(texts)} are none" if len(wrong) > 1 else ""
+        what = f"is of type {type(texts[wrong[0]]).__name__}, not a text{count}"
+        fix = "[text for text in texts if isinstance(text, str)]"
+        raise ConfigError([Problem(f"texts[{wrong[0]}]", what, fix)])
+
+
+def _is_given(text: object) -> bool:
+    parts = text if isinstance(text, (tuple, list)) else [text]
+    return isinstance(text, dict) or all(isinstance(part, str) for part in parts)
+
+
+def _check_batch(batch: int | None) -> None:
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise ConfigError(
+            [Problem(f"batch={batch!r}", "is not a whole number from 1", "batch=None")]
+        )
+
+
+def _as_called(problem: Problem) -> Problem:
+    """Write the options of the commands that a problem names as arguments of a call."""
+    return replace(problem, where=_in_python(problem.where), fix=_in_python(problem.fix))
+
+
+def _in_python(text: str) -> str:
+    def variables(options: re.Match[str]) -> str:
+        names = options[0].replace("--env ", "").split()
+        return f"env=[{', '.join(map(json.dumps, names))}]"
+
+    text = re.sub(r"--env \S+(?: --env \S+)*", variables, text)
+    for option, argument in _ARGUMENTS.items():
+        text = re.sub(option, argument, text)
+    return text
+
+
+_ARGUMENTS = {
+    r"^--config-dir (.+)": r"config_dir='\1'",
+    r"^--output FOLDER$": "output=...",
+    r"^--output (.+)": r"output='\1'",
+    r"^-m [^;]+": "a call for each value",
+    r"^--help, --cfg .*; or ": "",
+    r"; --file FILE .*": "",
+    r"^(?:python -m )?lingotune prepare \.\.\.$": "lt.prepare(job)",
+    r"^(?:python -m )?lingotune publish .* (hub=\w+)$": r"lt.publish(..., '\1')",
+}
+"""Options, as fixes name them -> what a call takes instead."""
 
 
 # --- as if nothing had been called --------------------------------------------------------------

@@ -33,6 +33,10 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
 def test_an_unknown_command_is_told_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"trian: is no command; did you mean train\?"):
         main(["trian", "lr=1"])
+    for typed, fix in (("--verison", "--version"), ("help", "--help"), ("version", "--version")):
+        with pytest.raises(ConfigError) as found:
+            main([typed])
+        assert [problem.fix for problem in found.value.problems] == [fix]
     assert main([]) == 2
 
 

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from lingotune.config.console import exit_code_of, say_problems
+from lingotune.cli.main import COMMANDS, module_of
+from lingotune.cli.words import parsed
+from lingotune.config.console import Parser, exit_code_of, say_problems
 from lingotune.config.problems import ConfigError, Problem, Severity, format_problems
 
 PROBLEMS = [
@@ -58,3 +60,39 @@ def test_colours(
 def test_problems_beside_results(capsys: pytest.CaptureFixture[str]) -> None:
     say_problems(PROBLEMS)
     assert capsys.readouterr() == ("", f"{format_problems(PROBLEMS)}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["run", "--jsn"], {"--jsn": "--json"}),
+        (["run", "--out_put=a.csv"], {"--out_put=a.csv": "--output=a.csv"}),
+        (["run", "--foo"], {"--foo": "--help | --output | --json | --rate"}),
+        (["--jsn"], {"--jsn": "--json", "command line": ""}),
+        (["run", "--rate", "x", "--jsn"], {"--jsn": "--json", "command line": ""}),
+        (["run", "a text", "-5", "-.5", "-5 stars", "--js"], {}),
+        (["run", "--", "--jsn"], {}),
+    ],
+)
+def test_unknown_options_are_all_told_with_the_nearest(
+    typed: list[str], said: dict[str, str]
+) -> None:
+    parser = Parser("predict")
+    parser.add_argument("run")
+    parser.add_argument("texts", nargs="*")
+    parser.add_argument("--output")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rate", type=int)
+    try:
+        parsed(parser, typed, "texts")
+        found = {}
+    except ConfigError as error:
+        assert error.next_command == "predict --help"
+        found = {problem.where: problem.fix for problem in error.problems}
+    assert found == said
+
+
+def test_a_list_that_may_be_empty_is_not_required() -> None:
+    parsers = [module.parser() for name in COMMANDS if hasattr(module := module_of(name), "parser")]
+    lists = [action for parser in parsers for action in parser._actions if action.nargs == "*"]
+    assert len(lists) > 5 and not [action.dest for action in lists if action.required]

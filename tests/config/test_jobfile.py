@@ -136,6 +136,25 @@ def test_files_that_are_no_job_files(tmp_path: Path) -> None:
     assert "is not a job file" in refused(path)
 
 
+def test_a_run_folder_in_place_of_its_job_file_is_told_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "my run"
+    with pytest.raises(ConfigError) as none:
+        load_job("none")
+    run.mkdir(parents=True)
+    (run / "job.yaml").write_bytes(dump_job(job_of(compose())))
+    with pytest.raises(ConfigError) as missing:
+        load_job("none")
+    with pytest.raises(ConfigError) as folder:
+        load_job(run)
+    fixes = [found.value.problems[0].fix for found in (none, missing, folder)]
+    assert fixes[0].endswith(" job_file=job.yaml") and fixes[1] == "ls runs/*/job.yaml"
+    assert fixes[2] == f"--job '{run}/job.yaml'"
+    assert "Errno" not in f"{none.value}{missing.value}{folder.value}"
+
+
 def test_a_job_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
     import hashlib
 

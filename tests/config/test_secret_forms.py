@@ -73,6 +73,8 @@ SECRETS = {
     "Telegram": "123456789" + ":A" + letters(34, TELLING),
     "Discord bot": base64.b64encode(b"123456789012345678").decode() + ".G" + letters(5)
     + "." + letters(38, TELLING),
+    "Figma": "fig" + "d_" + letters(40),
+    "Neptune": "eyJhcGlfYWRk" + "cmVzcyI6" + letters(90),
     "Discord webhook": "https://discord.com/api" + "/webhooks/1234567890/" + letters(68, TELLING),
     "HashiCorp Vault": "hv" + "s." + letters(95, TELLING),
     "authorization header": "Author" + "ization: Bearer " + letters(30),
@@ -157,6 +159,22 @@ def test_tokens_are_found_and_nothing_of_them_is_shown(secret: str, around: str)
     assert HIDDEN in shown
     assert secret[-10:] not in shown or secret.endswith((".jsonl", ":5432/reviews", "example.com"))
     assert not looks_secret(shown)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r"lr=https\://ada\:{}@example.com/x",  # as a sweep writes one of its values
+        r"'https\\://ada\\:{}@example.com/x' is not a number",
+        r"{{\"url\": \"https:\/\/ada:{}@example.com\"}}",
+        r"api_key\={}",
+    ],
+)
+def test_backslashes_hide_no_password(written: str) -> None:
+    secret = letters(36)
+    text = written.format(secret)
+    assert looks_secret(text) and secret not in redacted(text)
+    assert not looks_secret(written.format("*" * 36))
 
 
 def test_a_secret_within_another_leaves_nothing_of_either() -> None:

@@ -70,7 +70,7 @@ def test_its_error_is_told_with_event_step_and_line() -> None:
 @pytest.mark.parametrize(
     ("thing", "said"),
     [
-        (lambda: 3, "is no TrainerCallback but a int"),
+        (lambda: 3, "is no TrainerCallback but of type int"),
         (lambda: 1 / 0, "raised ZeroDivisionError: division by zero when it was made"),
     ],
 )

@@ -13,7 +13,14 @@ from types import ModuleType
 
 import lingotune
 from lingotune.config.console import exit_code_of
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, listed, nearest
+from lingotune.config.problems import (
+    USER_ERROR,
+    ConfigError,
+    Problem,
+    listed,
+    nearest,
+    nearest_option,
+)
 from lingotune.config.program import program
 
 PURPOSE = (
@@ -82,12 +89,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lingotune {lingotune.__version__}")
         return 0
     if typed[0] not in COMMANDS:
-        what = f"is no command{nearest(typed[0], COMMANDS)}"
-        raise ConfigError(
-            [Problem(typed[0], what, listed(typed[0], COMMANDS))], f"{_called()} --help"
-        )
+        raise ConfigError([_unknown(typed[0])], f"{_called()} --help")
     code: int = module_of(typed[0]).main(typed[1:])
     return code
+
+
+def _unknown(word: str) -> Problem:
+    """Describe a first word that is no command, such as another tool's `help`."""
+    options = ["--help", "--version"]
+    near = nearest_option(word, options)
+    if word.startswith("-"):
+        return Problem(word, "unknown option", near or " | ".join([*options, "a command"]))
+    what = f"is no command{nearest(word, COMMANDS)}"
+    return Problem(word, what, near or listed(word, COMMANDS))
 
 
 def module_of(command: str) -> ModuleType:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 
 from lingotune.config.console import Parser
+from lingotune.config.problems import Problem
 from lingotune.config.program import program
 
 
@@ -20,9 +22,12 @@ def parsed(parser: Parser, argv: Sequence[str], words: str = "") -> argparse.Nam
     words: name of the argument that takes a list of words, which argparse accepts only in one place, not
     also between and after options.
     """
+    options: argparse.Namespace
     options, rest = parser.parse_known_args(list(argv))
-    if rest and (not words or any(word.startswith("-") for word in rest)):
-        parser.error(f"unknown: {' '.join(rest)}")
+    if unknown := parser.unknown_options(rest):
+        parser.refuse(unknown)
+    if rest and not words:
+        parser.refuse([Problem(shlex.join(rest), "is more than the command takes", "leave it out")])
     if words:
         setattr(options, words, [*getattr(options, words), *rest])
     return options

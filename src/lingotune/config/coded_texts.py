@@ -1,4 +1,5 @@
-"""Parts of a text that are another text in a code: base64, hexadecimal digits, URL's percent signs."""
+"""Parts of a text that are another text in a code: base64, hexadecimal digits, URL's percent signs, and
+backslashes before what an override, a shell or JSON takes for syntax."""
 
 from __future__ import annotations
 
@@ -14,6 +15,9 @@ _LETTERS = re.compile(rf"[A-Za-z0-9+/_-]{{{_SHORTEST},}}={{0,2}}")
 _PIECE = re.compile(rf"[A-Za-z0-9+]{{{_SHORTEST},}}={{0,2}}")
 """Piece of base64 between the strokes of a path or a name."""
 _WORD = re.compile(r"[^\s\"'<>]+")
+_ESCAPE = re.compile(r"\\+(?=[^\w\s])")
+"""Backslashes before a sign; messages that quote a text double them."""
+_SIGN = re.compile("[@=:]")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _STANDARD = str.maketrans("-_", "+/")
 
@@ -26,6 +30,15 @@ def decoded_parts(text: str) -> Iterator[tuple[int, int, str]]:
     for start, stop in lines_with("%", text):
         words = _WORD.finditer(text, start, stop)
         yield from ((*word.span(), unquote(word[0])) for word in words if "%" in word[0])
+    for start, stop in lines_with("\\", text):
+        for word in _WORD.finditer(text, start, stop):
+            # only an address or an assignment is known by its signs
+            if (
+                "\\" in word[0]
+                and (plain := _ESCAPE.sub("", word[0])) != word[0]
+                and _SIGN.search(plain)
+            ):
+                yield *word.span(), plain
 
 
 def lines_with(part: str, text: str) -> Iterator[tuple[int, int]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import re
 import shutil
 import sys
 import textwrap
 import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from lingotune.config.private_files import private_files
 from lingotune.config.problems import (
@@ -23,6 +25,7 @@ from lingotune.config.problems import (
     Problem,
     PublishError,
     format_problems,
+    nearest_option,
 )
 from lingotune.config.redacted_output import redact_output
 from lingotune.config.secrets import redacted
@@ -108,11 +111,47 @@ def format_error(error: ConfigError) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of a command's options; unknown ones are reported like any other problem."""
+    """Parser of a command's options; what is wrong with them is reported like any other problem."""
+
+    _typed: Sequence[str] = ()
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument; a list that may be empty is not called required."""
+        if settings.get("nargs") == "*":
+            settings.setdefault("default", [])
+        return super().add_argument(*names, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments as argparse does, and keep them for messages."""
+        self._typed = [*(sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Raise ConfigError instead of exiting."""
-        raise ConfigError([Problem("command line", message)], f"{self.prog} --help")
+        """Raise ConfigError instead of exiting: for options that there are not, and for the message."""
+        self.refuse([*self.unknown_options(self._typed), Problem("command line", message)])
+
+    def refuse(self, problems: list[Problem]) -> NoReturn:
+        """Raise ConfigError for problems with the arguments."""
+        raise ConfigError(problems, f"{self.prog} --help")
+
+    def unknown_options(self, words: Sequence[str]) -> list[Problem]:
+        """List the words that are options, and none of this command."""
+        known = [name for action in self._actions for name in action.option_strings]
+        typed = itertools.takewhile(lambda word: word != "--", words)
+        return [_unknown_option(word, known) for word in typed if _is_option(word)
+                and not any(name.startswith(word.partition("=")[0]) for name in known)]  # fmt: skip
+
+
+def _is_option(word: str) -> bool:
+    """Tell whether argparse takes a word for an option: no negative number, and nothing with blanks."""
+    return bool(re.fullmatch(r"-(?!\d*\.?\d+$)[^ ]+", word))
+
+
+def _unknown_option(word: str, known: Sequence[str]) -> Problem:
+    name, equals, value = word.partition("=")
+    near = nearest_option(name, known)
+    long = [one for one in known if one.startswith("--")]
+    return Problem(word, "unknown option", f"{near}{equals}{value}" if near else " | ".join(long))
 
 
 def exit_code_of(body: Callable[[], int]) -> int:

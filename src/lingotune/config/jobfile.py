@@ -11,6 +11,8 @@ import functools
 import hashlib
 import json
 import pickle
+import shlex
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
 
+_NAME = "job.yaml"
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
 
@@ -45,6 +48,34 @@ def plain(section: Any) -> dict[str, Any]:
     values = dataclasses.asdict(section, dict_factory=_with_enum_names)
     _leave_out(section, values)
     return values
+
+
+def check_types(job: JobConfig) -> None:
+    """Compare the values of a job with the schema's types; ConfigError lists those that do not fit, such as
+    ones that a program has set."""
+    from omegaconf import OmegaConf
+    from omegaconf.base import SCMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config = OmegaConf.structured(job)
+    except OmegaConfBaseException as error:
+        what = str(error).splitlines()[0]
+        raise ConfigError([Problem(error.full_key or error.key or "job", what)]) from error
+    typed = OmegaConf.to_container(config, structured_config_mode=SCMode.DICT)
+    found = [*_converted(dataclasses.asdict(job), typed, "")]
+    if found:
+        raise ConfigError(found)
+
+
+def _converted(given: Any, typed: Any, key: str) -> Iterator[Problem]:
+    """Yield the values that had to be converted: whoever reads the job would see what they were before."""
+    if isinstance(given, dict) and isinstance(typed, dict):
+        for name, value in given.items():
+            yield from _converted(value, typed.get(str(name)), f"{key}.{name}".lstrip("."))
+    elif given != typed and repr(given) != repr(typed):  # nan is not even itself
+        what = f"{given!r} is of type {type(given).__name__}, not {type(typed).__name__}"
+        yield Problem(key, what, f"{key}={_named(typed)}", key=key)
 
 
 def _leave_out(section: Any, values: dict[str, Any]) -> None:
@@ -116,8 +147,10 @@ def load_job(path: str | Path) -> tuple[JobConfig, str]:
     try:
         content = Path(path).read_bytes()
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise _unreadable(path, f"cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError([_not_there(Path(path), error)]) from error
     first, _, body = text.partition("\n")
     if not first.startswith(_HEADER):
         raise _unreadable(path, f"is not a job file: its first line is not '{_HEADER}...'")
@@ -165,9 +198,25 @@ def _schema() -> bytes:
     return pickle.dumps(OmegaConf.structured(JobConfig))
 
 
+def _not_there(path: Path, error: OSError) -> Problem:
+    """Describe a job file that cannot be opened, such as the run folder that is typed for it."""
+    what = f"cannot be read: {error.strerror}"
+    if (path / _NAME).is_file():
+        return Problem(
+            str(path),
+            "is a folder; its job file is meant",
+            f"--job {shlex.quote(str(path / _NAME))}",
+        )
+    runs = sorted(Path("runs").glob(f"*/{_NAME}"))
+    return Problem(str(path), what, f"ls runs/*/{_NAME}" if runs else _written())
+
+
 def _unreadable(path: str | Path, what: str) -> ConfigError:
-    fix = f"{program('launch')} job_file=job.yaml"
-    return ConfigError([Problem(str(path), what, fix)])
+    return ConfigError([Problem(str(path), what, _written())])
+
+
+def _written() -> str:
+    return f"{program('launch')} job_file={_NAME}"
 
 
 def _sha256(content: bytes) -> str:

@@ -232,6 +232,16 @@ def closest(word: str, known: Sequence[str]) -> str:
     return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), "")
 
 
+def nearest_option(typed: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Find the option that is spelled most like the one typed; '' if none is close.
+
+    Hyphens before it do not count: all options share them. cutoff: least likeness, from 0 to 1.
+    """
+    names = {option.lstrip("-"): option for option in known if option.startswith("--")}
+    close = get_close_matches(typed.lstrip("-").replace("_", "-"), names, n=1, cutoff=cutoff)
+    return names[close[0]] if close else ""
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Format `; did you mean X?`, or nothing if no known word is close."""
     close = closest(word, known)

@@ -115,7 +115,7 @@ def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
 
 def _epochs_text(job: JobConfig, rows: int) -> str:
     """Format the epochs; of a pretrained model with the reason, where they are those of the table."""
-    text = f"{job.epochs:g} epochs"
+    text = f"{job.epochs:g} epoch{'s' * (job.epochs != 1)}"
     if job.model.name_or_path is None or job.epochs != epochs_for(job.model, rows):
         return text
     return f"{text} (suits {rows} rows)"

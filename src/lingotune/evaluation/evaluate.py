@@ -53,7 +53,7 @@ from lingotune.evaluation.own_metrics import with_own_metrics
 from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.plugins.loading import NO_CODE, OwnCode
 from lingotune.runs.decision import AS_TRAINED, Decision
-from lingotune.runs.folder import METRICS, new_folder
+from lingotune.runs.folder import METRICS, make_parent, new_folder
 from lingotune.runs.results import DataSummary, LanguageScores
 
 EVALUATIONS = "evaluations"
@@ -62,6 +62,7 @@ REJECTED = "rejected.jsonl"
 _TEST = SPLITS[-1]
 _Rows = Callable[[], Iterator[Row]]
 _BLOCK = 8_192
+_ELSEWHERE = "--output FOLDER"
 """Texts that are tokenised and sorted by length together."""
 
 
@@ -121,6 +122,9 @@ def evaluate(
     trained = trained_model(run)
     if argmax:
         trained = trained.as_trained()
+    parent = output or str(Path(run, EVALUATIONS))
+    where = f"--output {output}" if output else parent
+    make_parent(parent, where, _ELSEWHERE)
     is_own = data is None
     data = _data_of_run(trained, run) if data is None else _all_or_test(data)
     scale = trained.scale or scale_of(data)
@@ -142,7 +146,7 @@ def evaluate(
         warnings = (*warnings, *spool.sources.warnings(data.columns))
         predictions, ids = _predict(model, rows(), names, several=trained.several)
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-        folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
+        folder = new_folder(f"{data.name}-{stamp}", parent, where, _ELSEWHERE)
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
     scored = _scored(trained, predictions, classes, own, _TEST if is_own else data.name)

@@ -339,7 +339,7 @@ def _schedule(training: TrainingConfig) -> str:
 
 def _updates(found: TrainingFigures) -> str:
     ended = f", ended by {found.ended_by}" if found.ended_by else ""
-    return f"{found.steps} ({found.epochs:g} epochs{ended})"
+    return f"{found.steps} ({found.epochs:g} epoch{'s' * (found.epochs != 1)}{ended})"
 
 
 def _unusual(job: JobConfig) -> dict[str, object]:

@@ -228,25 +228,35 @@ def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:
     return new_folder(f"{job.name}-{stamp}-{job_digest(job)[:6]}", runs_dir)
 
 
-def new_folder(base: str, runs_dir: str) -> Path:
-    """Make `<runs_dir>/<base>`, or `<base>-2` and so on if it exists.
+def new_folder(base: str, parent: str, where: str = "", fix: str = "runs_dir=runs") -> Path:
+    """Make `<parent>/<base>`, or `<base>-2` and so on if it exists.
 
-    ConfigError if no folder can be made there.
+    where, fix: as of `make_parent`; default: those of runs_dir. ConfigError if no folder can be made there.
     """
+    make_parent(parent, where or f"runs_dir={parent}", fix)
     for number in range(1, 1000):
-        folder = Path(runs_dir, base if number == 1 else f"{base}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not Path(runs_dir).is_dir():
-                what = "is a file; run folders need a folder"
-                raise ConfigError(
-                    [Problem(f"runs_dir={runs_dir}", what, "runs_dir=runs")]
-                ) from None
-            continue
-        except OSError as error:
-            what = f"no run folder can be made there: {error.strerror}"
-            problem = Problem(f"runs_dir={runs_dir}", what, "runs_dir=runs", code=DISK_FAILED)
-            raise ConfigError([problem]) from error
-        return folder
+        folder = Path(parent, base if number == 1 else f"{base}-{number}")
+        if _is_made(folder, where or f"runs_dir={parent}", fix):
+            return folder
     raise AssertionError(f"a thousand runs named {base}")
+
+
+def make_parent(folder: str, where: str, fix: str) -> None:
+    """Make the folder that others are made in, if it is not there.
+
+    where, fix: of the problem: what was typed for it, and what to type. ConfigError if it cannot be made.
+    """
+    if not Path(folder).is_dir() and not _is_made(Path(folder), where, fix):
+        raise ConfigError([Problem(where, "is a file, not a folder", fix)])
+
+
+def _is_made(folder: Path, where: str, fix: str) -> bool:
+    """Make a folder; returns False if something of that name is there."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        what = f"no folder can be made there: {error.strerror}"
+        raise ConfigError([Problem(where, what, fix, code=DISK_FAILED)]) from error
+    return True

@@ -40,7 +40,7 @@ def _made(own: OwnFunction) -> TrainerCallback:
     with own.errors_told("when it was made"):
         made = own.thing()
     if not isinstance(made, TrainerCallback):
-        what = f"{own.name} is no TrainerCallback but a {type(made).__name__}"
+        what = f"{own.name} is no TrainerCallback but of type {type(made).__name__}"
         fix = f"class {own.name}(TrainerCallback), or a function that returns an instance of one"
         raise ConfigError([Problem(own.named.setting, what, fix)])
     return made

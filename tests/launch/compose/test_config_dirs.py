@@ -91,6 +91,23 @@ def test_the_shipped_option_of_a_name_comes_first_as_in_hydra_s_search_path(own:
     assert composed(own, "scaling=linear").scaling.rule.name == "linear"
 
 
+def test_a_group_of_ones_own_without_its_plus_is_told_where_it_goes(own: Path) -> None:
+    typed = ["mygroup=a", "model=tiny", "+mygroup=c", "experiment=chooses"]
+    (own / "experiment" / "chooses.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /mygroup: a\n"
+    )
+    fixes = {}
+    for words in (typed[:2], typed[2:3], typed[3:]):
+        with pytest.raises(ConfigError) as found:
+            composed(own, *words)
+        fixes |= {problem.where: problem.fix for problem in found.value.problems}
+    assert fixes == {
+        "mygroup=a": "+mygroup=a",
+        "+mygroup=c": "+mygroup=a | sub/b",
+        "experiment=chooses": "in the defaults of experiment/chooses.yaml: - /mygroup: OPTION",
+    }
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [

@@ -12,7 +12,7 @@ from lingotune.config.problems import ConfigError
 from lingotune.config.schema import JobConfig
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.compose import compose_all
-from lingotune.launch.compose.help import Command, help_page, setting_texts
+from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.overrides.keys import config_groups
 
@@ -52,6 +52,35 @@ def test_a_section_shows_choices_defaults_and_who_else_sets_them() -> None:
     assert "  training.max_steps  a whole number or null; default null\n" in page
     data = help_page(LAUNCH, CONF, topic="data=files")
     assert "\n  data=sample " in data and "  data.columns.text  a text; default review_body" in data
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--detahc", "lr=x"], {"--detahc": "--detach", "lr=x": "lr=0.001"}),
+        (["--run-dri", "a"], {"--run-dri a": "--run-dir a"}),
+        (["--run_dri=a", "--folow"], {"--run_dri=a": "--run-dir=a", "--folow": "--follow"}),
+        (["--runs-dir=a"], {"--runs-dir=a": "runs_dir=a"}),
+        (["--data", "files"], {"--data files": "data=files"}),
+        (["--run-dri"], {"--run-dri VALUE": "--run-dir VALUE"}),
+    ],
+)
+def test_misspelt_options_of_a_command_are_told_with_all_else(
+    typed: list[str], said: dict[str, str]
+) -> None:
+    own = {"--follow": "", "--detach": "", "--run-dir DIR": ""}
+    with pytest.raises(ConfigError) as found:
+        composed_jobs(typed, Command("launch", "", options=own), CONF, lambda config: [])
+    assert {problem.where: problem.fix for problem in found.value.problems} == said
+
+
+def test_first_sentences_are_whole() -> None:
+    """No stop of an abbreviation, such as `et al.`, is taken for the end of a sentence."""
+    sections = {key: str(kind.__doc__) for key, kind in setting_types().items() if "." not in key}
+    assert "(Hinton et al. 2015)" in first_sentence(" ".join(sections["distillation"].split()))
+    for key, text in [*sections.items(), *setting_texts().items()]:
+        told = first_sentence(" ".join(text.split()))
+        assert told.count("(") == told.count(")") and told.count("`") % 2 == 0, key
 
 
 def test_every_setting_is_on_the_page_of_its_section() -> None:

@@ -64,6 +64,11 @@ def test_a_typed_path_is_relative_to_the_current_folder_one_of_a_group_file_to_t
     (problem,) = refused("code.file=theirs.py", TYPED[1], extra_dir=groups)
     assert "cannot be read: No such file" in problem.what
     assert problem.fix == f"code.file={groups}/theirs.py"
+    (groups / "theirs.py").unlink()
+    (problem,) = refused("experiment=costs", extra_dir=groups)
+    assert problem.fix == f"the path of a Python file, relative to {groups}"
+    (problem,) = refused("code.file=no/cost.py", TYPED[1], extra_dir=groups)
+    assert problem.fix == "the path of a Python file, relative to the current folder"
 
 
 def test_a_misspelt_file_and_other_mistakes_come_at_once() -> None:

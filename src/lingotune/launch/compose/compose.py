@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,6 +30,7 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, closest, errors_only, nearest
 from lingotune.config.program import program
+from lingotune.config.quoting import for_shell
 from lingotune.config.remote_code import not_typed, permit
 from lingotune.config.schema import (
     JobConfig,
@@ -430,7 +432,7 @@ def _compose_one(
     if isinstance(base, ConfigError):
         return None, (), base.problems  # also those of files, which are told once
     if isinstance(base, Exception):
-        return None, (), [Problem(" ".join(choices) or "config", in_a_line(base))]
+        return None, (), [_not_composed(base, choices)]
     config = base.copy()
     named = [o for o in removed if mapping_of(o.key_or_group)]
     problems = [
@@ -454,6 +456,20 @@ def _compose_one(
         more = [*more, *found]
     told = {p.key for p in problems if p.key}
     return typed, left, [*problems, *(p for p in more if p.key not in told)]
+
+
+def _not_composed(error: Exception, choices: Sequence[str]) -> Problem:
+    """Describe why Hydra does not compose choices: most often, a group of the user's own lacks its +."""
+    told, typed = in_a_line(error), " ".join(choices) or "config"
+    lacks = re.match(r"(?:In '([^']+)': )?Could not override '([^'@]+)'", told)
+    if not lacks:
+        return Problem(typed, told)
+    file, group = lacks.groups()
+    if file:
+        return Problem(typed, told, f"in the defaults of {file}.yaml: - /{group}: OPTION")
+    choice = next((one for one in choices if one.partition("=")[0] == group), typed)
+    added = for_shell(f"+{choice}")
+    return Problem(choice, f"a group of your own is added: {added}", added)
 
 
 def _cluster(chosen: _Chosen, option: str) -> LaunchClusterConfig | None:

@@ -261,8 +261,8 @@ def _shown(value: Any) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Cut a text at its first full stop."""
-    return re.split(r"(?<!e\.g)\. ", text)[0].rstrip(".")
+    """Cut a text at its first full stop, but for those of abbreviations."""
+    return re.split(r"(?<!e\.g)(?<!et al)\. ", text)[0].rstrip(".")
 
 
 @functools.cache

@@ -14,9 +14,10 @@ from pathlib import Path
 import lingotune
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_digest, job_of
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem, nearest_option
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Visibility
+from lingotune.config.settings import setting_types
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.config_dirs import user_dir
 from lingotune.launch.compose.help import Command, help_page
@@ -53,6 +54,8 @@ def composed_jobs(
     _print_and_exit(options, command, conf_dir)
     extra = user_dir(options.config_dir, os.environ)
     problems = list(_without_effect(options, command))
+    misspelt, overrides = _misspelt(overrides, command)
+    problems += misspelt
     problems += misplaced(options)
     problems += refused(options, overrides, conf_dir, config_groups(conf_dir, extra))
     overrides = without_completion(options, overrides)
@@ -160,6 +163,22 @@ def _without_effect(options: argparse.Namespace, command: Command) -> Iterator[P
         if value is not None:
             what = "goes with --job FILE alone; a job of overrides has a setting for it"
             yield Problem(f"{option} {value}", what, override_text(setting, value))
+
+
+def _misspelt(words: Sequence[str], command: Command) -> tuple[list[Problem], list[str]]:
+    """Find misspelt options of the command's own, each with its value; also returns the other words."""
+    own = {name: bool(value) for name, _, value in (o.partition(" ") for o in command.options)}
+    problems, others, left = [], [], iter(words)
+    for word in left:
+        typed, equals, value = word.partition("=")
+        is_setting = typed.lstrip("-").replace("-", "_") in setting_types()
+        near = nearest_option(typed, [*own], 0.75) if typed[:2] == "--" and not is_setting else ""
+        if not near:
+            others.append(word)
+            continue
+        given = equals + value if equals or not own[near] else f" {next(left, 'VALUE')}"
+        problems.append(Problem(f"{typed}{given}", "unknown option", f"{near}{given}"))
+    return problems, others
 
 
 def _same_repository(composed: Sequence[Composed]) -> list[Problem]:

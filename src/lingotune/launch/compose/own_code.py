@@ -82,7 +82,7 @@ def _read(code: CodeConfig, origin: Origin, *, is_typed: bool) -> tuple[CodeConf
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError([_unreadable(code.file, error, origin)]) from error
+        raise ConfigError([_unreadable(code.file, error, origin, is_typed=is_typed)]) from error
     digest = sha256_of(content)
     if code.sha256 not in (None, digest):
         raise ConfigError([_changed(code, content, copy)])
@@ -95,11 +95,12 @@ def _changed(code: CodeConfig, content: bytes, copy: Path | None) -> Problem:
     return replace(problem, fix=f"as it is now: code.file={code.file}{own}")
 
 
-def _unreadable(file: str, error: OSError, origin: Origin) -> Problem:
+def _unreadable(file: str, error: OSError, origin: Origin, *, is_typed: bool) -> Problem:
     path = Path(file)
     there = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
     what = f"cannot be read: {error.strerror or error}{nearest(path.name, there)}"
-    fix = "the path of a Python file, relative to the current folder"
+    base = origin.config_dir if origin.config_dir and not is_typed else "the current folder"
+    fix = f"the path of a Python file, relative to {base}"
     if near := closest(path.name, there):
         fix = f"code.file={path.parent / near}"
     elif origin.config_dir and (origin.config_dir / path).is_file():

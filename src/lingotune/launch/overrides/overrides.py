@@ -373,7 +373,7 @@ def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Proble
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
     plain = re.sub(r"\.ya?ml$", "", value)
     fix = f"{group}={plain}" if plain in groups[group] else _options(group, groups, value)
-    return _refused(sweep, what, fix)
+    return _refused(sweep, what, f"+{fix}" if choice.is_add() else fix)
 
 
 def _options(group: str, groups: Groups, typed: str = "") -> str:

@@ -10,7 +10,7 @@ import re
 import typing
 from collections.abc import Sequence
 
-from lingotune.config.problems import Problem, closest, printable
+from lingotune.config.problems import Problem, nearest_option, printable
 from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.secrets import NO_TOKEN, looks_secret
@@ -193,7 +193,7 @@ def _unknown(text: str, name: str, value: str | None, groups: Groups) -> Problem
     what, fix = "is not a setting of the form key=value", _FORM
     if text.startswith("-"):
         what, fix = "unknown option", _OPTIONS
-        if near := closest(text.partition(" ")[0].partition("=")[0].replace("_", "-"), _KNOWN):
+        if near := nearest_option(text.partition(" ")[0].partition("=")[0], _KNOWN):
             return Problem(printable(text), what, f"{near} {for_shell(value)}" if value else near)
         value = "true" if value is None else value  # a switch
     if re.fullmatch(r"[A-Za-z_][\w.]*", name) and value is not None:

@@ -159,17 +159,19 @@ def _job_rows(plan: Plan) -> list[list[str]]:
         EvalStrategy.epoch: f"scored every epoch, best by {select}",
         EvalStrategy.steps: f"scored every {training.eval_steps} steps, best by {select}",
     }[training.eval_strategy]
+    if training.max_steps is None:
+        length = f"{job.epochs:g} epoch{'s' * (job.epochs != 1)}"
+    else:
+        length = f"{training.max_steps} steps"
     rows = [
         ["name", plan.name],
         ["model", f"{job.model.name} ({job.model.name_or_path or 'made from scratch'})"],
         ["data", f"{job.data.name}: {_rows(plan)}, texts of at most {job.data.max_length} tokens"],
-        ["training", f"{job.epochs:g} epochs, {training.schedule.value} schedule, {scored}"],
+        ["training", f"{length}, {training.schedule.value} schedule, {scored}"],
         ["hub", job.hub.visibility.value],
         ["typed", shlex.join([*plan.options, *(o.text for o in plan.overrides)]) or "nothing"],
         ["sha256", plan.digests.job],
     ]
-    if training.max_steps is not None:
-        rows[3][1] = rows[3][1].replace(f"{job.epochs:g} epochs", f"{training.max_steps} steps")
     if plan.training_job is not None:
         rows.insert(3, ["prepared", _delivery(plan.data)])
     if job.distillation.teacher is not None:
