@@ -118,8 +118,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def environment_of_the_module() -> Iterator[None]:
     """Undo what libraries set in this process's environment: in another one no command would be warm.
 
-    What the modules before have imported is left out of collections, too.
+    What the modules before have imported or read is left out of collections, too, but not their garbage.
     """
+    gc.collect()
     gc.freeze()
     with mock.patch.dict(os.environ):
         yield

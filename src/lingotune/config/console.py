@@ -117,7 +117,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
         """Add an argument; a list that may be empty is not called required."""
-        if settings.get("nargs") == "*":
+        if settings.get("nargs") == "*" and not names[0].startswith("-"):
             settings.setdefault("default", [])
         return super().add_argument(*names, **settings)
 

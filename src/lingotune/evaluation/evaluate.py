@@ -62,8 +62,8 @@ REJECTED = "rejected.jsonl"
 _TEST = SPLITS[-1]
 _Rows = Callable[[], Iterator[Row]]
 _BLOCK = 8_192
-_ELSEWHERE = "--output FOLDER"
 """Texts that are tokenised and sorted by length together."""
+_ELSEWHERE = "--output FOLDER"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +122,6 @@ def evaluate(
     trained = trained_model(run)
     if argmax:
         trained = trained.as_trained()
-    parent = output or str(Path(run, EVALUATIONS))
-    where = f"--output {output}" if output else parent
-    make_parent(parent, where, _ELSEWHERE)
     is_own = data is None
     data = _data_of_run(trained, run) if data is None else _all_or_test(data)
     scale = trained.scale or scale_of(data)
@@ -141,6 +138,9 @@ def evaluate(
                 warnings = (*warnings, *_check_same(trained, rows))
         own, untrusted = _own_metrics(trained)
         warnings = (*warnings, *untrusted)
+        parent = output or str(Path(run, EVALUATIONS))
+        where = f"--output {output}" if output else parent
+        make_parent(parent, where, _ELSEWHERE)  # found now rather than after scoring
         model = classifier or Classifier(trained, batch, max_length)
         names = spool.sources.names(data.columns)
         warnings = (*warnings, *spool.sources.warnings(data.columns))
