@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lingotune.catalog.hardware import fill_in
 from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
 from lingotune.config.settings import mapping_of, setting_types
@@ -146,14 +146,15 @@ def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:
 
 
 @pytest.mark.parametrize("typed", ["epochs=3", "epochs=auto", "epochs=0.5"])
-def test_epochs_typed_beside_a_number_of_updates_are_refused(typed: str) -> None:
-    told = refusal(typed, "training.max_steps=9")
-    assert f"{typed}  [epochs-unused]\n      has no effect: training.max_steps=9 decides" in told
-    assert "fix: training.max_steps=null" in told
-    assert "epochs=2  [epochs-unused]" in refusal(
-        "epochs=1,2", "training.max_steps=9", multirun=True
-    )
-    assert compose_all([typed, "training.max_steps=null"], CONF, check, multirun=False)
+def test_epochs_typed_beside_a_number_of_updates_are_told(typed: str) -> None:
+    (one,) = compose_all([typed, "training.max_steps=9"], CONF, check, multirun=False)
+    (told,) = [found for found in one.findings if found.check == "epochs-unused"]
+    assert (told.where, told.severity, told.fix) == (
+        typed, Severity.warning, "training.max_steps=null",
+    )  # fmt: skip
+    assert told.what == "has no effect: training.max_steps=9 decides"
+    (one,) = compose_all([typed, told.fix], CONF, check, multirun=False)
+    assert not [found for found in one.findings if found.check == "epochs-unused"]
 
 
 # --- texts under names of the user's own --------------------------------------------------------

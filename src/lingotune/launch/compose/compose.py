@@ -289,8 +289,7 @@ class _Composer:
         if config and asks and "model.remote_code" not in typed:
             told.append(not_typed(config.model))
         if config and (epochs := [line_of(o) for o in job if o.key_or_group == "epochs"]):
-            unused = unused_epochs(config.training, epochs[-1])
-            told += [placed(p) if p.key in in_files else p for p in unused]
+            found = [*found, *unused_epochs(config.training, epochs[-1])]
         refused |= {p.key for p in found if p.check == "secret-in-config"}
         told += [
             placed(p) if p.key in in_files else p

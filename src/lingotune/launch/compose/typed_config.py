@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.catalog.hardware import instances
 from lingotune.catalog.models import kind_of, lora_kind_of
-from lingotune.config.problems import Problem, listed
+from lingotune.config.problems import Problem, Severity, listed
 from lingotune.config.schema import (
     BY_MODEL,
     MISSING,
@@ -66,14 +66,15 @@ def left_open(config: DictConfig) -> tuple[str, ...]:
 
 
 def unused_epochs(training: TrainingConfig, typed: str) -> list[Problem]:
-    """Refuse epochs that were typed for a training whose length is a number of updates.
+    """Warn of epochs that were typed for a training whose length is a number of updates.
 
     A job always has epochs, so that only what was typed tells that they were meant.
     """
     if training.max_steps is None:
         return []
     what = f"has no effect: training.max_steps={training.max_steps} decides"
-    return [Problem(typed, what, "training.max_steps=null", check="epochs-unused", key="epochs")]
+    fix, check = "training.max_steps=null", "epochs-unused"
+    return [Problem(typed, what, fix, severity=Severity.warning, check=check, key="epochs")]
 
 
 def _parts(config: DictConfig) -> dict[str, Any]:
