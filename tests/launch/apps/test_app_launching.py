@@ -62,8 +62,12 @@ def test_a_killed_command_attaches_to_its_jobs_and_returns_what_they_returned(ap
             first.wait()
         done = run(app, *words)
         assert done.returncode == 0, done.stdout + done.stderr
-        jobs = boto3.client("sagemaker", region_name="us-east-1").list_training_jobs()
-        assert len(jobs["TrainingJobSummaries"]) == 2
+        sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+        names = [
+            job["TrainingJobName"] for job in sagemaker.list_training_jobs()["TrainingJobSummaries"]
+        ]
+        ends = [sagemaker.describe_training_job(TrainingJobName=name) for name in names]
+        assert len(names) == 2, [end.get("FailureReason") for end in ends]
         again = run(app, *words)
     scores = re.findall(r"returned (0\.\d+)", done.stdout)
     assert len(scores) == 2 and min(map(float, scores)) > 0.7
