@@ -132,11 +132,10 @@ def looks_secret(text: str, known: KnownSecrets | None = None) -> bool:
 def _has_form(text: str) -> bool:
     """Cached, as a job's texts are checked with the job, again with the whole config, and in every job of
     a sweep."""
+    # Together the coded parts of a program are searched in a quarter of the time.
     coded = "\n\n".join(plain for _, _, plain in decoded_parts(text))
     if next(_spans(text), None) is None and next(_spans(coded), None) is None:
-        return (
-            False  # searched together, in a quarter of the time that a program's coded parts take
-        )
+        return False
     return next(_all_spans(text), None) is not None
 
 
