@@ -15,7 +15,6 @@ from typing import Any
 from unittest import mock
 
 import botocore.loaders
-import jsonschema
 import pytest
 import warm
 from golden_files import GOLDEN, golden_text
@@ -80,26 +79,29 @@ def pytest_configure(config: pytest.Config) -> None:
     ).start()
     # Hydra composes each choice of shipped groups once for all tests of the process.
     mock.patch.object(composing, "_chosen_groups", chosen_once).start()
-    # SageMaker's SDK checks the schema of its own settings for each session, in a tenth of a second.
-    mock.patch.object(jsonschema, "validate", _validated_once).start()
+    _validate_once()
+
+
+def _validate_once() -> None:
+    """SageMaker's SDK checks the schema of its own settings for each session, in a tenth of a second."""
+    import jsonschema  # tests in other environments take functions from here, and lack it
+
+    validate = jsonschema.validate
+
+    @functools.cache
+    def validated(instance: str, schema: str) -> None:
+        validate(json.loads(instance), json.loads(schema))
+
+    def once(instance: object, schema: object) -> None:
+        validated(json.dumps(instance), json.dumps(schema))
+
+    mock.patch.object(jsonschema, "validate", once).start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest; `make` keeps workers from ordering them by their tests."""
     rank = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
-
-
-def _validated_once(instance: Any, schema: Any) -> None:
-    _validated(json.dumps(instance), json.dumps(schema))
-
-
-@functools.cache
-def _validated(instance: str, schema: str) -> None:
-    _validate(json.loads(instance), json.loads(schema))
-
-
-_validate = jsonschema.validate
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
