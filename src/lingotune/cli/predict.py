@@ -149,9 +149,8 @@ def _writer(
 
 def _is_quicker_in_bf16(trained: Trained) -> bool:
     from lingotune.evaluation.classifier import computes_bf16
-    from lingotune.evaluation.onnx_model import FILE
 
-    return not (trained.folder / FILE).is_file() and computes_bf16()
+    return not trained.is_exported and computes_bf16()
 
 
 def _bar(options: argparse.Namespace, trained: Trained) -> Progress | None:

@@ -32,12 +32,9 @@ def decoded_parts(text: str) -> Iterator[tuple[int, int, str]]:
         yield from ((*word.span(), unquote(word[0])) for word in words if "%" in word[0])
     for start, stop in lines_with("\\", text):
         for word in _WORD.finditer(text, start, stop):
+            plain = _ESCAPE.sub("", word[0])
             # only an address or an assignment is known by its signs
-            if (
-                "\\" in word[0]
-                and (plain := _ESCAPE.sub("", word[0])) != word[0]
-                and _SIGN.search(plain)
-            ):
+            if plain != word[0] and _SIGN.search(plain):
                 yield *word.span(), plain
 
 

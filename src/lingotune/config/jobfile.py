@@ -200,15 +200,12 @@ def _schema() -> bytes:
 
 def _not_there(path: Path, error: OSError) -> Problem:
     """Describe a job file that cannot be opened, such as the run folder that is typed for it."""
-    what = f"cannot be read: {error.strerror}"
     if (path / _NAME).is_file():
-        return Problem(
-            str(path),
-            "is a folder; its job file is meant",
-            f"--job {shlex.quote(str(path / _NAME))}",
-        )
-    runs = sorted(Path("runs").glob(f"*/{_NAME}"))
-    return Problem(str(path), what, f"ls runs/*/{_NAME}" if runs else _written())
+        fix = f"--job {shlex.quote(str(path / _NAME))}"
+        return Problem(str(path), "is a folder; its job file is meant", fix)
+    there = any(Path("runs").glob(f"*/{_NAME}"))
+    fix = f"ls runs/*/{_NAME}" if there else _written()
+    return Problem(str(path), f"cannot be read: {error.strerror}", fix)
 
 
 def _unreadable(path: str | Path, what: str) -> ConfigError:

@@ -57,6 +57,11 @@ class Trained:
     several: bool = False
 
     @property
+    def is_exported(self) -> bool:
+        """Whether it is an ONNX file, which has a precision of its own."""
+        return (self.folder / FILE).is_file()
+
+    @property
     def scale(self) -> Scale | None:
         """Points of the classes by name, if they are ordered; None for others."""
         found = (scale_of(self.job.data) if self.job else None) or self.decision.scale
@@ -355,7 +360,7 @@ def _load(
     trained: Trained, builder: OwnFunction | None, code: Mapping[str, Any]
 ) -> tuple[Any, Mapping[str, Any]]:
     """Load an exported model, a builder's or one of transformers'; also returns what did not fit."""
-    if (trained.folder / FILE).is_file():
+    if trained.is_exported:
         return OnnxModel(trained.folder), {"mismatched_keys": ()}
     if builder:
         return _rebuilt(trained, builder), {"mismatched_keys": ()}

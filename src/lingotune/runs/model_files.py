@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import parse_json
 from lingotune.runs.decision_file import DECISION
 from lingotune.runs.folder import EXPORT, METRICS, MODEL, folders_in
-from lingotune.runs.inventory import read_inventory
+from lingotune.runs.inventory import MISSING, changed_files, read_inventory
 from lingotune.runs.remake import remake_command
-from lingotune.system.hashing import sha256_of
 
 _PARTS = (".json", ".safetensors", ".onnx", ".txt", ".model", ".codes")
 """Suffixes of files that answers depend on, in the folder of a model."""
@@ -53,20 +53,15 @@ def _by_inventory(folder: Path, job: JobConfig | None) -> _Faults | None:
     written = read_inventory(run, job_digest(job)) if job and folder.name == MODEL else None
     if written is None:
         return None
-    names = (Path(name) for name in written.files if Path(name).parent == Path(MODEL))
-    sizes = {path.name: written.files[path.as_posix()] for path in names if is_part(path)}
-    missing = [name for name in sizes if not (folder / name).is_file()]
-    changed = {
-        name: "was changed after the run had finished"
-        for name, (size, sha) in sizes.items()
-        if name not in missing and not _is_as_written(folder / name, size, sha)
+    parts = {
+        name: of
+        for name, of in written.files.items()
+        if Path(name).parent == Path(MODEL) and is_part(Path(name))
     }
-    return missing, changed
-
-
-def _is_as_written(path: Path, size: int, sha: str) -> bool:
-    same = path.stat().st_size == size
-    return same and (path.suffix in _WEIGHTS or sha256_of(path) == sha)
+    found = dict(changed_files(run, replace(written, files=parts), _WEIGHTS))
+    missing = [Path(name).name for name, what in found.items() if what == MISSING]
+    told = "was changed after the run had finished"
+    return missing, {Path(n).name: told for n, what in found.items() if what != MISSING}
 
 
 def _by_results(folder: Path, labels: Sequence[str]) -> _Faults:

@@ -42,9 +42,8 @@ class Bundle:
     @functools.cached_property
     def content(self) -> bytes:
         """Archive as it is uploaded (tar.gz); a plan has no use for it, and compressing takes its time."""
-        return gzip.compress(
-            self.tar, compresslevel=6, mtime=0
-        )  # 9: half a percent less, in twice the time
+        # Level 9 would make it half a percent smaller, in twice the time.
+        return gzip.compress(self.tar, compresslevel=6, mtime=0)
 
 
 def build_bundle(
