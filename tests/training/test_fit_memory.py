@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
 import subprocess
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import warm
 from conftest import compose, run
 
@@ -18,6 +23,7 @@ from lingotune.config.jobfile import dump_job, job_of
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.micro_batches import overrides_of, smaller_micro_batches
+from lingotune.training.memory import fits
 
 SMALL = [
     "model.scratch.dim=128", "model.scratch.layers=4", "model.scratch.hidden_dim=512",
@@ -156,6 +162,35 @@ def test_two_processes_agree(by_hand: Path, tmp_path: Path) -> None:
     done = limited(f"{ENOUGH},{LITTLE}", job_file(tmp_path, *typed), folder, processes=2)
     assert done.returncode == 0, log(folder) + log(folder, 1)
     assert "global batch 480 = 120 per process x 2 processes x 2 accumulation" in log(folder)
+
+
+class NeedsTooMuch:
+    """A trainer whose backward pass asks for more memory than there is, once `hidden` is computed."""
+
+    def __init__(self) -> None:
+        self.model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 1))
+        self.args, self.optimizer = SimpleNamespace(world_size=1), None
+        self.accelerator = SimpleNamespace(autocast=contextlib.nullcontext)
+        self.hidden: Callable[[], Any] = lambda: None
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return inputs
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> tuple[Any, None]:
+        hidden = model[0](torch.ones(4, 8)).exp()
+        self.hidden = weakref.ref(hidden)
+        loss = model[1](hidden).sum()
+        far = model[1].bias.expand(1 << 45)[0]  # first in the backward pass; it has as many numbers
+        return loss + far, None
+
+
+def test_a_failed_trial_holds_nothing_of_its_pass() -> None:
+    """Otherwise no smaller size fits either: autograd's queue kept what a backward pass did not come to."""
+    trainer: Any = NeedsTooMuch()
+    batches: Any = SimpleNamespace(longest=lambda size: {})
+    assert not fits(trainer, batches, 4)
+    assert trainer.hidden() is None
+    assert all(weight.grad is None for weight in trainer.model.parameters())
 
 
 # --- the sizes that are tried --------------------------------------------------------------------

@@ -132,6 +132,7 @@ def told(
 
     batches: those of train and validation, which the block trains on and scores.
     """
+    oldest = _oldest()
     try:
         yield
     except ConfigError:
@@ -139,7 +140,7 @@ def told(
     except Exception as error:
         if not is_memory(error):
             raise
-        raise _told(context, trainer, batches, error) from error
+        raise _told(context, trainer, batches, error, oldest) from error
 
 
 def _told(
@@ -147,12 +148,14 @@ def _told(
     trainer: ClassifierTrainer,
     batches: Mapping[str, Batches],
     error: Exception,
+    oldest: torch.Tensor,
 ) -> ConfigError:
     said, scores = (
         one_line(error, 160) or type(error).__name__,
         failure.stage() == failure.EVALUATING,
     )
-    _forget(error)
+    _forget(error, oldest)
+    _give_back()
     if scores:
         size = trainer.args.per_device_eval_batch_size
         typed, fix = _for_scoring(trainer, batches["validation"], size)
@@ -214,13 +217,14 @@ def fits(trainer: ClassifierTrainer, batches: Batches, size: int, *, scoring: bo
 
     scoring: a forward pass alone.
     """
+    oldest = _oldest()
     try:
         _try(trainer, batches.longest(size), scoring=scoring)
         return True
     except Exception as error:
         if not is_memory(error) or _BROKEN in str(error):
             raise
-        _forget(error)
+        _forget(error, oldest)
         return False
     finally:
         _give_back()
@@ -278,11 +282,22 @@ def _autocast(trainer: ClassifierTrainer) -> AbstractContextManager[Any]:
     return found
 
 
-def _forget(error: BaseException | None) -> None:
-    """Let go of what an error holds by its frames: all tensors of the pass that it ended."""
+def _oldest() -> torch.Tensor:
+    """Make a result for `_forget`, before the pass that may fail."""
+    return torch.zeros((), requires_grad=True) * 1
+
+
+def _forget(error: BaseException | None, oldest: torch.Tensor) -> None:
+    """Let go of what an error holds: all tensors of the pass that it ended.
+
+    Its frames hold some. On a CPU, autograd's queue of this thread holds the rest where a backward pass
+    failed: the nodes that it did not come to. The queue skips these in the next backward pass, but takes
+    the youngest nodes first and stops at the pass's last one, so it is emptied by one that is older.
+    """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
+    oldest.backward()
 
 
 def _give_back() -> None:
