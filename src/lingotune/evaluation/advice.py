@@ -24,7 +24,7 @@ _LONGEST = 512
 """Tokens that most encoders have positions for."""
 _SHOWN = 4
 _MOST_EPOCHS = 50
-_UNEVEN = 1.1
+_UNEVEN = 1.5
 """Ratio of the rows of the most frequent class to those of the rarest from which weights matter."""
 _BY_HOURS, _BY_PATIENCE = "training.max_hours", "training.patience"
 """Settings that end a training before its last step."""
@@ -147,13 +147,16 @@ def _below_baseline(
 ) -> Iterator[Advice]:
     if results.baseline is None:
         return
-    theirs, ours = results.baseline.best().overall.macro_f1, results.scored[1].overall.macro_f1
-    if theirs > ours:
-        what = (
-            f"TF-IDF with logistic regression is better on the same rows: macro-F1 {theirs:.3f},"
-            f" this model {ours:.3f}"
-        )
-        yield Advice(what, _better(job, longer))
+    theirs, of = results.baseline.best().overall.macro_f1, results.scored[1].overall
+    if theirs <= of.macro_f1:
+        return
+    ours, how = f"this model {of.macro_f1:.3f}", "better"
+    if of.intervals:
+        low, high = of.intervals.macro_f1
+        ours += f" (95% interval {low:.3f} to {high:.3f})"
+        how = "better" if theirs > high else "no worse"
+    what = f"TF-IDF with logistic regression is {how} on the same rows: macro-F1 {theirs:.3f}, {ours}"
+    yield Advice(what, _better(job, longer))
 
 
 def _better(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
