@@ -163,7 +163,9 @@ def test_a_better_baseline() -> None:
     assert "is better on the same rows: macro-F1 0.990" in one.what
     close = replace(better, overall=replace(better.overall, macro_f1=0.905))
     one = about(told(job(), replace(results, baseline=replace(baseline, balanced=close))), "TF-IDF")
-    assert "is no worse on the same rows: macro-F1 0.905" in one.what and "interval 0.86" in one.what
+    assert (
+        "is no worse on the same rows: macro-F1 0.905" in one.what and "interval 0.86" in one.what
+    )
     unsure = replace(results.test, overall=replace(results.test.overall, intervals=None))
     by_itself = replace(results, test=unsure, baseline=replace(baseline, balanced=close))
     assert "is better on the same rows" in about(told(job(), by_itself), "TF-IDF").what

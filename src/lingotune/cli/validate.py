@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
-from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
-from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+from lingotune.config.problems import ConfigError, errors_only, format_problems
+from lingotune.launch.compose.config_dirs import existing, shipped_dir, user_dir
 from lingotune.launch.compose.group_files import group_files
 from lingotune.launch.compose.variables import Variables
 from lingotune.launch.validate import validate
@@ -41,10 +39,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser()
     options = parsed(arguments, argv)
     typed = options.folder
-    if typed and not Path(typed).is_dir():
-        what = "is not a folder; it should hold group folders such as experiment/"
-        fix = f"mkdir -p {shlex.quote(str(Path(typed, 'experiment')))}"
-        raise ConfigError([Problem(f"validate {typed}", what, fix)])
+    if typed:
+        existing(f"{arguments.prog} ", typed)
     shipped, own = shipped_dir(), user_dir(typed, os.environ)
     problems = validate(shipped, own, Variables.of(options.env, os.environ))
     if errors_only(problems):

@@ -155,7 +155,9 @@ def _below_baseline(
         low, high = of.intervals.macro_f1
         ours += f" (95% interval {low:.3f} to {high:.3f})"
         how = "better" if theirs > high else "no worse"
-    what = f"TF-IDF with logistic regression is {how} on the same rows: macro-F1 {theirs:.3f}, {ours}"
+    what = (
+        f"TF-IDF with logistic regression is {how} on the same rows: macro-F1 {theirs:.3f}, {ours}"
+    )
     yield Advice(what, _better(job, longer))
 
 

@@ -716,6 +716,16 @@ def test_a_file_is_hashed_once_on_a_machine_and_again_when_it_changes(
     assert verified.is_as_written(path, digest) and len(hashed) == 5
 
 
+def test_a_file_is_no_prepared_data_and_stays_where_it_is(tmp_path: Path) -> None:
+    rows = tmp_path / "my rows.csv"
+    rows.write_text("text,stars\n")
+    with pytest.raises(ConfigError) as raised:
+        load_manifest(rows)
+    (problem,) = raised.value.problems
+    assert problem.what == "is a file, and no folder of prepared data"
+    assert f"data=files data.path='{rows}'" in problem.fix
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

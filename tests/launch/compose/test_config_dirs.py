@@ -61,6 +61,10 @@ def test_a_named_folder_has_to_be_there(tmp_path: Path) -> None:
         user_dir(None, {"LINGOTUNE_CONFIG": "/no"})
     with pytest.raises(ConfigError, match="--config-dir /no: is not a folder"):
         user_dir("/no", {"LINGOTUNE_CONFIG": str(tmp_path)})
+    (file := tmp_path / "options.yaml").write_text("a: 1\n")
+    with pytest.raises(ConfigError, match="is not a folder") as raised:
+        user_dir(file, {})
+    assert raised.value.problems[0].fix == f"--config-dir {tmp_path}"
 
 
 def test_groups_are_folders_and_options_may_lie_deeper(own: Path) -> None:

@@ -175,6 +175,7 @@ def test_unique_beginnings_suffice(account: JobAccount, command: Command) -> Non
         (["tickets-lr", "5-3"], "is not the number of a trial"),
         (["of-another-tool"], "job-of-another-tool"),
         ([""], "names nothing"),
+        (["elsewhere/tickets-lr"], "is a path, and neither a run folder nor a sweep's"),
         (["tickets-lr", "--every", "3s"], "--every"),
         (["tickets-lr", "--watch", "--json"], "--json"),
         (["tickets-lr", "--every", "soon"], "no duration"),
@@ -190,6 +191,23 @@ def test_what_cannot_be_meant(
         found = "tickets-other-0123456789"
     code, out, err = command("status", *typed)
     assert (code, out) == (2, "") and found in err and "Traceback" not in err
+
+
+def test_a_run_folder_is_answered_with_what_it_is(
+    account: JobAccount, command: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "job.yaml").write_text("")
+    code, _, err = command("logs", "runs/mine")
+    assert code == 2 and "is a run of this machine, and no job on SageMaker" in err
+    assert "lingotune results runs/mine" in err
+    arn = "arn:aws:sagemaker:eu-west-1:111122223333:training-job/tiny-0123456789"
+    described = {"TrainingJobName": "tiny-0123456789", "TrainingJobArn": arn}
+    (run / "training-job.json").write_text(json.dumps(described))
+    code, _, err = command("logs", "runs/mine")
+    assert code == 2 and "is the run folder of the job tiny-0123456789" in err
+    assert "lingotune logs tiny-0123456789 --region eu-west-1" in err
 
 
 def test_a_trial_that_is_none(account: JobAccount, command: Command, tmp_path: Path) -> None:

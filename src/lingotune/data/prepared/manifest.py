@@ -509,6 +509,13 @@ def load_manifest(folder: str | Path) -> Manifest:
     except FileNotFoundError as error:
         what = f"is no folder of prepared data: {FILE}: {error.strerror}"
         raise ConfigError([Problem(str(folder), what, prepare, code=DATA_FAILED)]) from None
+    except NotADirectoryError:
+        what = "is a file, and no folder of prepared data"
+        fix = f"data=files data.path={shlex.quote(str(folder))}, which prepares the rows of a file"
+        raise ConfigError([Problem(str(folder), what, fix, code=DATA_FAILED)]) from None
+    except PermissionError as error:
+        what, fix = f"cannot be read: {error.strerror}", f"chmod -R u+rX {shlex.quote(str(folder))}"
+        raise ConfigError([Problem(str(path), what, fix, code=DATA_FAILED)]) from None
     except (OSError, ValueError) as error:
         what = f"cannot be read: {error}"
         raise ConfigError([Problem(str(path), what, anew(folder), code=DATA_FAILED)]) from error

@@ -30,19 +30,23 @@ def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path |
     a folder.
     """
     if typed is not None:
-        return _folder(f"--config-dir {typed}", Path(typed))
+        return existing("--config-dir ", typed)
     named = environment.get(VARIABLE)
     if named is not None:
-        return _folder(f"{VARIABLE}={named}", Path(named).expanduser()) if named else None
+        return existing(f"{VARIABLE}=", named) if named else None
     found = _configuration_home(environment)
     return found / "lingotune" if found and (found / "lingotune").is_dir() else None
 
 
-def _folder(where: str, folder: Path) -> Path:
-    if not folder.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(folder / 'experiment'))}"
-        raise ConfigError([Problem(where, f"is not a folder; {_HOLDS}", fix)])
-    return folder
+def existing(before: str, typed: str | Path) -> Path:
+    """Return the folder that was typed; ConfigError if it is none. before: what stands before it there."""
+    folder = Path(typed).expanduser()
+    if folder.is_dir():
+        return folder
+    fix = f"mkdir -p {shlex.quote(str(folder / 'experiment'))}"
+    if folder.exists():
+        fix = f"{before}{shlex.quote(str(folder.parent))}"
+    raise ConfigError([Problem(f"{before}{typed}", f"is not a folder; {_HOLDS}", fix)])
 
 
 def moved_into_place(folder: Path, group: str, option: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.program import program
+from lingotune.contract.container import JOB_FILE
 from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.operations.account import Account, asked_of
+from lingotune.launch.operations.described import DESCRIPTION, described_in
 from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, readable_sweeps
 from lingotune.launch.operations.opening import Opening
 from lingotune.launch.operations.remote import Remote
@@ -71,7 +74,10 @@ class Names:
             fix = f"{program('status')}{self._opening.options} lists all"
             raise ConfigError([Problem("''", "names nothing", fix)])
         wanted = numbers_of(numbers)
-        found = self._on_this_machine(typed) or self._in_the_account(typed)
+        found = self._on_this_machine(typed)
+        if found is None and "/" in typed:  # no name has one, so AWS need not be asked
+            raise ConfigError([self._path(typed)])
+        found = found or self._in_the_account(typed)
         if not wanted:
             return found
         if found.job:
@@ -83,6 +89,18 @@ class Names:
         return Target(found.sweep, found.known, numbers=wanted)
 
     # --- this machine -----------------------------------------------------------------------------
+
+    def _path(self, typed: str) -> Problem:
+        if (Path(typed) / DESCRIPTION).is_file():
+            job, region = described_in(Path(typed))
+            fix = f"{program(self._command)} {job} --region {region}"
+            return Problem(typed, f"is the run folder of the job {job}", fix)
+        if (Path(typed) / JOB_FILE).is_file():
+            fix = f"{program('results')} {shlex.quote(typed)}"
+            return Problem(typed, "is a run of this machine, and no job on SageMaker", fix)
+        what = "is a path, and neither a run folder nor a sweep's"
+        fix = f"{program('status')}{self._opening.options} lists all names"
+        return Problem(typed, what, fix, check="name-unknown")
 
     def _on_this_machine(self, typed: str) -> Target | None:
         for place in (Path(typed), self._runs_dir / typed):
