@@ -144,6 +144,7 @@ def card(
     )  # fmt: skip
     whole = results if isinstance(results, RunResults) else None
     test = whole.test if whole else None
+    zero_shot = whole.scored[1].zero_shot if whole else None
     body = environment.get_template(_TEMPLATE).render(
         job=job,
         results=results,
@@ -152,7 +153,8 @@ def card(
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
         error_name=error_name(test) if test else "",
         scale_note=ON_SCALE_NOTE,
-        zero_shot=whole.scored[1].zero_shot if whole else None,
+        zero_shot=zero_shot,
+        unseen=_named(list(zero_shot.languages)) if zero_shot else [],
         zero_shot_note=ZERO_SHOT_NOTE,
         several=job.data.labels_mode is LabelsMode.multi,
         sets_note=SETS_NOTE,
@@ -281,7 +283,8 @@ def _widgets(codes: list[str]) -> list[dict[str, str]]:
 
 
 def _languages(known: RunDescription) -> list[str]:
-    return sorted({code for split in known.data.rows.values() for code in split})
+    """List the languages that a model is for: those it was trained on."""
+    return sorted(known.data.rows["train"])
 
 
 def _named(codes: list[str]) -> list[str]:
