@@ -466,7 +466,10 @@ def test_predictions_of_texts_files_and_standard_input(
         (["fine", "\udcff"], "text 2 of the command\n      has half a surrogate pair, U+DCFF\n"),
         (["fine", " \u3000"], "text 2 of the command\n      has no text\n"),
         (["--file", "none.csv"], "there is no such file"),
-        (["--file", "t.jsonl"], "has no text in 'review_body'; its columns: body"),
+        (
+            ["--file", "t.jsonl"],
+            "has no text in 'review_body'; its columns: id, body\n      fix: --column body\n",
+        ),
         (["--file", "t.jsonl", "a text"], "both given"),
         (["--column", "x", "a text"], "no effect without --file"),
         (["--column", "x", "--file", "t.txt"], "has no effect: each line of a .txt file is a text"),
@@ -481,7 +484,7 @@ def test_texts_that_cannot_be_read(
     lingotune: Called,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write(tmp_path / "t.jsonl", [{"body": "x"}])
+    write(tmp_path / "t.jsonl", [{"id": "7", "body": "a text"}])
     (tmp_path / "half.jsonl").write_text('{"body": "\\ud83d"}')
     (tmp_path / "t.txt").write_text("x")
     (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\nna\xc3\xafve\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -243,6 +244,13 @@ def _unusable(
 
 
 def _lacking(record: Record, columns: ColumnsConfig) -> list[str]:
-    """List the options that name the columns which a record lacks."""
-    options = {"--column NAME": columns.text, "--pair-column NAME": columns.text_pair}
-    return [option for option, name in options.items() if name and name not in record]
+    """List the options that name the columns which a record lacks: those of the longest texts it has."""
+    options = {"--column": columns.text, "--pair-column": columns.text_pair}
+    taken = {name for name in options.values() if name in record}
+    texts = {name: of for name, of in record.items() if isinstance(of, str) and name not in taken}
+    longest = iter(sorted(texts, key=lambda name: -len(texts[name])))
+    return [
+        f"{option} {shlex.quote(next(longest, 'NAME'))}"
+        for option, name in options.items()
+        if name and name not in record
+    ]

@@ -152,7 +152,9 @@ def test_any_bytes_have_an_encoding_or_a_reason(content: bytes) -> None:
     try:
         found = detect(lambda: BytesIO(content), "x")
     except ConfigError as error:
-        assert error.problems[0].fix.startswith("data.encoding=")
+        (problem,) = error.problems
+        binary = problem.what.startswith("is a binary file")
+        assert binary or problem.fix.startswith("data.encoding=")
         return
     assert codecs.lookup(found.codec)
 
@@ -262,8 +264,15 @@ def test_a_header_that_is_not_in_the_encoding_stops() -> None:
     assert problem.where == "h.csv:1" and problem.what.startswith("the header is not UTF-8")
 
 
+def test_a_picture_is_told_as_a_binary_file() -> None:
+    Path("x.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9)
+    assert problems("x.csv")[0].what.startswith("is a binary file")
+
+
 def test_bytes_that_are_no_text_are_told() -> None:
     Path("x.csv").write_bytes(b"\0\1\2\xff\xfe\x80" * 500)
+    assert problems("x.csv")[0].what.startswith("is a binary file: 50% of its bytes")
+    Path("x.csv").write_bytes(b"\x1b\x1b\xff\xfe\x80\x1a" * 300)
     assert problems("x.csv")[0].what == "is not UTF-8, and in no encoding that is recognised"
 
 

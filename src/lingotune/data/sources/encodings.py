@@ -48,6 +48,10 @@ _MOST_ODD = 0.15
 """Share of odd characters above which an encoding is doubted; 0 where it is right."""
 _NO_TEXT = 0.4
 """The same above which it is none."""
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\x1a\x1b"))
+"""Bytes that no text has, but for damage; Japanese encodings switch with ESC, old files end with SUB."""
+_MOST_CONTROLS, _FEW_CONTROLS = 0.02, 16
+"""Share and number of these above which bytes are no text: of random ones a tenth is."""
 _TWINS = {"cp1250": "iso8859_2", "cp1253": "iso8859_7"}
 """Encoding -> another that has the same letters, but for a few in other places."""
 _KANA = re.compile("[\u3041-\u3093]")
@@ -166,6 +170,11 @@ class _OddLines:
 
 
 def _legacy_codec(sample: bytes, name: str) -> str:
+    controls = len(sample) - len(sample.translate(None, _CONTROLS))
+    if controls > max(_FEW_CONTROLS, _MOST_CONTROLS * len(sample)):
+        share = controls / len(sample)
+        what = f"is a binary file: {share:.0%} of its bytes are control characters"
+        raise config_error(name, what, "a file of text, or one whose name ends as its format's do")
     try:
         from charset_normalizer import from_bytes
     except ImportError as error:
