@@ -42,9 +42,16 @@ def test_what_has_no_effect_beside_the_best_is_refused(beside: list[str]) -> Non
         main(["lrs", "--best", *beside])
 
 
-def test_nothing_typed_is_a_message() -> None:
-    with pytest.raises(ConfigError, match="SWEEP"):
+def test_all_runs_are_compared_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="runs: holds no runs yet"):
         main([])
+    for name in ("one", "two"):
+        make_run(tmp_path / "runs" / name, validation=0.5)
+    assert main([]) == 0
+    assert {"runs/one", "runs/two"} <= set(capsys.readouterr().out.split())
 
 
 def test_200_jobs_take_a_moment_and_no_training_library(tmp_path: Path) -> None:

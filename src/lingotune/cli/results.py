@@ -26,9 +26,9 @@ def parser() -> Parser:
     )
     made.add_argument(
         "places",
-        nargs="+",
+        nargs="*",
         metavar="SWEEP|DIR|RUN",
-        help="a sweep, a folder of runs, or run folders",
+        help="a sweep, a folder of runs, or run folders; default: all runs of this machine",
     )
     made.add_argument("--format", choices=_FORMATS, default="table", help="default: table")
     made.add_argument(
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
     if len(options.places) == 1 and not place_of(options.places[0], options.runs_dir).exists():
         _rebuild(options.places[0], options.runs_dir, options.region)
-    board = leaderboard(options.places, options.runs_dir)
+    board = leaderboard(options.places or [options.runs_dir], options.runs_dir)
     from lingotune.launch.results.compare import compare
     from lingotune.launch.results.table import FORMATS, best_overrides, for_terminal, write_csv
 

@@ -172,6 +172,8 @@ def test_two_class_columns() -> None:
         "'stars' and 'label' are both in in/r.jsonl; one of them has to decide",
         "data.columns.label=null, or data.columns.stars=null",
     )
+    twice = problem([row()], columns={"label": "stars"})
+    assert twice.what == "'stars' is named as stars and as label; one of them has to decide"
 
 
 # --- labels -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep_folders import make_run, make_sweep
 
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.results.collect import leaderboard
 from lingotune.launch.results.entries import Entry, ranked
 from lingotune.launch.results.run_files import varying
@@ -239,6 +239,17 @@ def test_what_is_no_run_and_no_sweep_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "bad" / "job.yaml").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match=r"job\.yaml cannot be read"):
         leaderboard([str(tmp_path / "bad")])
+
+
+def test_a_folder_without_runs_tells_of_its_sweeps(tmp_path: Path) -> None:
+    def told() -> Problem:
+        with pytest.raises(ConfigError) as caught:
+            leaderboard([str(tmp_path)], str(tmp_path))
+        return caught.value.problems[0]
+
+    assert told().what == "holds no runs yet" and "train" in told().fix
+    make_sweep(tmp_path / "tickets", [({"lr": "1"}, DONE, 0.5)])
+    assert told().what.startswith("holds sweeps alone") and told().fix.endswith(" results tickets")
 
 
 def test_what_a_job_file_leaves_out_has_its_default(tmp_path: Path) -> None:

@@ -192,7 +192,10 @@ def _missing_columns(
         )
         yield Problem("data.columns", f"no column of {file} is named as the class", fix)
     elif len(there) > 1:
-        what = f"{there[0]!r} and {there[1]!r} are both in {file}; one of them has to decide"
+        both = f"{there[0]!r} and {there[1]!r} are both in {file}"
+        if there[0] == there[1]:
+            both = f"{there[0]!r} is named as stars and as label"
+        what = f"{both}; one of them has to decide"
         yield Problem(
             "data.columns.stars", what, "data.columns.label=null, or data.columns.stars=null"
         )

@@ -87,9 +87,17 @@ def _nothing(typed: str, place: Path, runs_dir: str) -> Problem:
         what = "is a sweep, which is shown alone"
         return Problem(typed, what, f"{program('results')} {typed}")
     sweeps = [folder.name for folder in sweeps_in(Path(runs_dir))]
+    if typed == runs_dir:
+        what, fix = "holds no runs yet", program("train")
+        if sweeps:
+            what = "holds sweeps alone, each of which is shown by its name"
+            fix = f"{program('results')} {listed('', sweeps)}"
+        return Problem(typed, what, fix)
     what = f"is no sweep in {runs_dir}, no run folder and no folder of runs"
     known = closest(typed, sweeps) or listed(typed, sweeps)
-    fix = f"{program('results')} {known}" if known else f"{program('fetch')} {typed}"
+    fix = f"{program('results')} {known}".rstrip()
+    if not known and "/" not in typed:  # else it is a path, and of no job
+        fix = f"{program('fetch')} {typed}"
     if job := job_beginning(typed, runs_dir):
         what, fix = f"the job {job} is not on this machine", f"{program('fetch')} {job}"
     return Problem(typed, what, fix)
