@@ -48,10 +48,11 @@ def test_all_runs_are_compared_where_none_is_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="runs: holds no runs yet"):
         main([])
-    for name in ("one", "two"):
-        make_run(tmp_path / "runs" / name, validation=0.5)
+    for name, rate in (("one", "lr=1e-3"), ("two", "lr=2e-3")):
+        make_run(tmp_path / "runs" / name, rate, validation=0.5)
     assert main([]) == 0
-    assert {"runs/one", "runs/two"} <= set(capsys.readouterr().out.split())
+    shown = capsys.readouterr().out
+    assert "runs/one" in shown and "runs/two" in shown, shown
 
 
 def test_200_jobs_take_a_moment_and_no_training_library(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_of_runs_of_the_same_job_the_last_counts(tmp_path: Path) -> None:
     make_run(tmp_path / "other", "lr=1e-4", validation=0.4)
     board = leaderboard([str(tmp_path)])
     assert [e.name for e in board.entries] == ["mine-20260202-000000-abc", "other"]
-    assert board.notes == ("2 of the runs repeat another's job: the last one counts",)
+    assert board.notes == ("runs that repeat another's job: 2; the last one counts",)
 
 
 def test_run_folders_are_taken_one_by_one(tmp_path: Path) -> None:

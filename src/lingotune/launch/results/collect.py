@@ -262,7 +262,7 @@ def of_runs(folders: Sequence[Path], name: str) -> Leaderboard:
         varies = {name: _value(text, key) for key, name in shown.items()}
         entries.append(_of_run(number, folder, text, varies, metric))
     if repeated:
-        notes = [*notes, f"{repeated} of the runs repeat another's job: the last one counts"]
+        notes = [*notes, f"runs that repeat another's job: {repeated}; the last one counts"]
     board = Leaderboard(
         name, metric, tuple(shown.values()), ranked(entries, metric), None, tuple(notes)
     )
