@@ -67,9 +67,13 @@ def test_problems_beside_results(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "--jsn"], {"--jsn": "--json"}),
         (["run", "--out_put=a.csv"], {"--out_put=a.csv": "--output=a.csv"}),
-        (["run", "--foo"], {"--foo": "--help | --output | --json | --rate"}),
-        (["--jsn"], {"--jsn": "--json", "command line": ""}),
-        (["run", "--rate", "x", "--jsn"], {"--jsn": "--json", "command line": ""}),
+        (["run", "--foo"], {"--foo": "--help | --output | --json | --rate | --form"}),
+        (["--jsn"], {"--jsn": "--json", "command line": "predict RUN"}),
+        (["run", "--rate", "x", "--jsn"], {"--jsn": "--json", "--rate x": "--rate 2"}),
+        (["--output", "a b"], {"command line": "predict --output 'a b' RUN"}),
+        (["run", "--form", "tabel"], {"--form tabel": "--form table"}),
+        (["run", "--form", "xml"], {"--form xml": "--form table | csv"}),
+        (["run", "--output"], {"command line": ""}),
         (["run", "a text", "-5", "-.5", "-5 stars", "--js"], {}),
         (["run", "--", "--jsn"], {}),
     ],
@@ -83,6 +87,7 @@ def test_unknown_options_are_all_told_with_the_nearest(
     parser.add_argument("--output")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rate", type=int)
+    parser.add_argument("--form", choices=["table", "csv"])
     try:
         parsed(parser, typed, "texts")
         found = {}

@@ -6,6 +6,7 @@ import argparse
 import itertools
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from lingotune.config.problems import (
     Preempted,
     Problem,
     PublishError,
+    closest,
     format_problems,
     nearest_option,
 )
@@ -110,6 +112,11 @@ def format_error(error: ConfigError) -> str:
     return f"{text}\nnext: {following}" if following else text
 
 
+_NO_CHOICE = re.compile(r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)")
+_NO_NUMBER = re.compile(r"argument (.+?): invalid (int|float) value: '(.*)'")
+_REQUIRED = "the following arguments are required: "
+
+
 class Parser(argparse.ArgumentParser):
     """Parser of a command's options; what is wrong with them is reported like any other problem."""
 
@@ -128,7 +135,27 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError instead of exiting: for options that there are not, and for the message."""
-        self.refuse([*self.unknown_options(self._typed), Problem("command line", message)])
+        unknown = self.unknown_options(self._typed)
+        self.refuse([*unknown, self._told(message, [] if unknown else self._typed)])
+
+    def _told(self, message: str, typed_well: Sequence[str]) -> Problem:
+        """Turn argparse's own words into a problem with what works, where they name it."""
+        if found := _NO_CHOICE.fullmatch(message):
+            name, typed, rest = found.groups()
+            choices = re.findall(r"[\w.-]+", rest)  # quoted or not, as the version of Python has it
+            before = f"{name} " if name.startswith("-") else ""
+            fix = f"{before}{closest(typed, choices) or ' | '.join(choices)}"
+            return Problem(f"{name} {typed}", f"is none of {', '.join(choices)}", fix)
+        if found := _NO_NUMBER.fullmatch(message):
+            name, kind, typed = found.groups()
+            what = "is no whole number" if kind == "int" else "is no number"
+            return Problem(f"{name} {typed}", what, f"{name} 2")
+        required = message.removeprefix(_REQUIRED)
+        if required == message:
+            return Problem("command line", message)
+        words = [f"{n} {n[2:].upper()}" if n[0] == "-" else n.upper() for n in required.split(", ")]
+        fix = " ".join([self.prog, *map(shlex.quote, typed_well), *words])
+        return Problem("command line", message, fix)
 
     def refuse(self, problems: list[Problem]) -> NoReturn:
         """Raise ConfigError for problems with the arguments."""
