@@ -100,6 +100,7 @@ def test_out_of_memory_is_told_with_what_fits(tmp_path: Path) -> None:
     assert results(folder)["training"]["global_batch"] == 240
 
 
+@pytest.mark.slow
 def test_what_fits_is_found_before_the_first_update_and_is_the_same_update(
     by_hand: Path, tmp_path: Path
 ) -> None:
