@@ -353,11 +353,15 @@ def _leave(code: int) -> None:
 
 
 def _use_once() -> None:
-    """Have libraries build what they build on first use: grammars, plugins, models of services."""
+    """Do what is done on first use: grammars, plugins, models of services, the search of the code."""
+    from lingotune.launch.checks import request as checks
     from lingotune.launch.compose import compose
+    from lingotune.launch.render.bundle import build_bundle
 
     conf = ROOT / "conf"
     compose.compose_all(["cluster=p3_16xl", "lr=1e-5"], conf, lambda config: [], multirun=False)
+    # The code of all workers is searched for secrets, 1.8 MB, and it is remembered that there are none.
+    checks.CODE.run(build_bundle())
     if "boto3" in sys.modules:
         from botocore.loaders import JSONFileLoader
 
