@@ -63,8 +63,8 @@ def test_seen_and_unseen_languages_are_told_everywhere(trained: tuple[Path, str]
     card = (folder / "model/README.md").read_text()
     assert f"| unseen | 20 | {zero_shot['unseen']['accuracy']:.3f} | {score} |" in card
     assert "A classifier of English texts into" in card and "language:\n- en\n" in card
-    unseen = f"German, Spanish: their rows were only scored, with a macro-F1 of {score} together"
-    assert f"It was not trained on {unseen}. Nor on any other language" in card
+    unseen = f"German, Spanish, whose rows were only scored, with a macro-F1 of {score} together"
+    assert f"It was not trained on {unseen}. Its predictions for all other languages" in card
     assert "macro-F1 of the languages not trained on" in card
 
 
