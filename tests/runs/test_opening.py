@@ -74,6 +74,7 @@ def test_a_job_file_comes_back_from_the_newest_checkpoint(
         (folder / "job.yaml").write_bytes(dump_job(job(f"seed={seed}")))
     if damage is not None:
         (tmp_path / "job.yaml").write_bytes(damage)
+    assert recovered(tmp_path / "metrics.json", "is not a job file") is None
     found = recovered(tmp_path / "job.yaml", "is half")
     assert found is not None and found[0].seed == 2
     (tmp_path / "checkpoints/checkpoint-10/job.yaml").write_bytes(b"half")

@@ -17,6 +17,7 @@ from lingotune.evaluation.classifier import trained_model
 from lingotune.hub.publish_run import finished_run
 from lingotune.report.run_page import write_run_report
 from lingotune.runs.folder import read_results, resume_command
+from lingotune.runs.remake import load_job_of
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_a_damaged_job_file_comes_back_from_beside_the_model(run: Path) -> None:
         paste(problem.fix)
         assert path.read_bytes() == whole and load_job(path)
         assert "no metrics.json" in told(lambda: write_run_report(run)).what
+
+
+def test_another_file_of_the_run_is_answered_with_its_job_file(run: Path) -> None:
+    (run / "metrics.json").write_text("{}")
+    for name in ("metrics.json", "job.yml"):
+        problem = told(partial(load_job_of, run / name))
+        assert problem.fix == f"--job {shlex.quote(str(run / 'job.yaml'))}"
 
 
 def test_without_any_job_file_the_command_that_was_typed_is_told(run: Path) -> None:

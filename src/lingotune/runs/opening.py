@@ -95,11 +95,13 @@ def job_in(folders: Folders, job: JobConfig, changes: Changes) -> JobConfig:
 
 
 def recovered(file: Path, why: str) -> tuple[JobConfig, str] | None:
-    """Load a copy of a run's job file that is damaged or was edited; None if there is no whole copy.
+    """Load a copy of a run's job file that is damaged or was edited; None if there is no whole copy, or the
+    file is no run's.
 
     why: what is wrong with the file.
     """
-    for copy in job_copies(file.parent):
+    copies = job_copies(file.parent) if file.name == JOB_FILE else ()
+    for copy in copies:
         try:
             found = load_job(copy)
         except ConfigError:

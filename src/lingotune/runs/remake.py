@@ -98,9 +98,14 @@ def load_job_of(file: Path) -> tuple[JobConfig, str]:
 
 def _mended(error: ConfigError, file: Path) -> Iterator[Problem]:
     run = file.parent
-    known = (run / MODEL).is_dir() or (run / COMMAND).is_file()
+    if not ((run / MODEL).is_dir() or (run / COMMAND).is_file()):
+        yield from error.problems
+        return
+    meant = run / JOB_FILE
+    is_another = file.name != JOB_FILE and meant.is_file()
+    fix = f"--job {shlex.quote(str(meant))}" if is_another else restore_command(run)
     for problem in error.problems:
-        yield replace(problem, fix=restore_command(run)) if known else problem
+        yield replace(problem, fix=fix)
 
 
 def _run_of(folder: Path) -> Path:
