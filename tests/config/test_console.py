@@ -73,7 +73,7 @@ def test_problems_beside_results(capsys: pytest.CaptureFixture[str]) -> None:
         (["--output", "a b"], {"command line": "predict --output 'a b' RUN"}),
         (["run", "--form", "tabel"], {"--form tabel": "--form table"}),
         (["run", "--form", "xml"], {"--form xml": "--form table | csv"}),
-        (["run", "--output"], {"command line": ""}),
+        (["run", "--output"], {"--output": "--output OUTPUT"}),
         (["run", "a text", "-5", "-.5", "-5 stars", "--js"], {}),
         (["run", "--", "--jsn"], {}),
     ],

@@ -291,7 +291,7 @@ def test_a_class_without_rows_is_named(
             ["data=sample", "data.labels=[{name: bad, values: [1,2]},{name: good, values: [3,4,5]}]"],
             "the model knows the classes negative, neutral, positive",
         ),
-        (["--batch", "0"], "argument --batch: 0 is not a whole number from 1"),
+        (["--batch", "0"], "--batch\n      0 is not a whole number from 1"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_scored_is_refused(

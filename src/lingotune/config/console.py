@@ -114,6 +114,7 @@ def format_error(error: ConfigError) -> str:
 
 _NO_CHOICE = re.compile(r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)")
 _NO_NUMBER = re.compile(r"argument (.+?): invalid (int|float) value: '(.*)'")
+_OF_ARGUMENT = re.compile(r"argument (.+?): (.*)")
 _REQUIRED = "the following arguments are required: "
 
 
@@ -150,10 +151,15 @@ class Parser(argparse.ArgumentParser):
             name, kind, typed = found.groups()
             what = "is no whole number" if kind == "int" else "is no number"
             return Problem(f"{name} {typed}", what, f"{name} 2")
+        if found := _OF_ARGUMENT.fullmatch(message):
+            name, what = found.groups()
+            needs_value = name.startswith("-") and what.startswith("expected")
+            return Problem(name, what, f"{name} {_metavar(name)}" if needs_value else "")
         required = message.removeprefix(_REQUIRED)
         if required == message:
             return Problem("command line", message)
-        words = [f"{n} {n[2:].upper()}" if n[0] == "-" else n.upper() for n in required.split(", ")]
+        names = required.split(", ")
+        words = [f"{name} {_metavar(name)}" if name[0] == "-" else name.upper() for name in names]
         fix = " ".join([self.prog, *map(shlex.quote, typed_well), *words])
         return Problem("command line", message, fix)
 
@@ -167,6 +173,11 @@ class Parser(argparse.ArgumentParser):
         typed = itertools.takewhile(lambda word: word != "--", words)
         return [_unknown_option(word, known) for word in typed if _is_option(word)
                 and not any(name.startswith(word.partition("=")[0]) for name in known)]  # fmt: skip
+
+
+def _metavar(name: str) -> str:
+    """Name the value of an option as argparse does."""
+    return name.partition("/")[0].lstrip("-").replace("-", "_").upper()
 
 
 def _is_option(word: str) -> bool:
