@@ -484,7 +484,7 @@ def test_texts_that_cannot_be_read(
     lingotune: Called,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write(tmp_path / "t.jsonl", [{"id": "7", "body": "a text"}])
+    write(tmp_path / "t.jsonl", [{"id": "of many characters", "body": "a text"}])
     (tmp_path / "half.jsonl").write_text('{"body": "\\ud83d"}')
     (tmp_path / "t.txt").write_text("x")
     (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\nna\xc3\xafve\n")

@@ -27,6 +27,7 @@ from lingotune.config.problems import (
     PublishError,
     closest,
     format_problems,
+    listed,
     nearest_option,
 )
 from lingotune.config.redacted_output import redact_output
@@ -145,7 +146,7 @@ class Parser(argparse.ArgumentParser):
             name, typed, rest = found.groups()
             choices = re.findall(r"[\w.-]+", rest)  # quoted or not, as the version of Python has it
             before = f"{name} " if name.startswith("-") else ""
-            fix = f"{before}{closest(typed, choices) or ' | '.join(choices)}"
+            fix = f"{before}{closest(typed, choices) or listed(typed, choices)}"
             return Problem(f"{name} {typed}", f"is none of {', '.join(choices)}", fix)
         if found := _NO_NUMBER.fullmatch(message):
             name, kind, typed = found.groups()

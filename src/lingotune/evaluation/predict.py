@@ -13,6 +13,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
+from lingotune.data.rows.columns import candidate
 from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.data.rows.pairs import TEXTS, displayed, joined, parts_of
@@ -244,13 +245,15 @@ def _unusable(
 
 
 def _lacking(record: Record, columns: ColumnsConfig) -> list[str]:
-    """List the options that name the columns which a record lacks: those of the longest texts it has."""
-    options = {"--column": columns.text, "--pair-column": columns.text_pair}
-    taken = {name for name in options.values() if name in record}
+    """List the options that name the columns which a record lacks: by their usual names, or the longest
+    text."""
+    named = {"text": ("--column", columns.text), "text_pair": ("--pair-column", columns.text_pair)}
+    taken = {column for _, column in named.values()}
     texts = {name: of for name, of in record.items() if isinstance(of, str) and name not in taken}
-    longest = iter(sorted(texts, key=lambda name: -len(texts[name])))
-    return [
-        f"{option} {shlex.quote(next(longest, 'NAME'))}"
-        for option, name in options.items()
-        if name and name not in record
-    ]
+    free, options = sorted(texts, key=lambda name: -len(texts[name])), []
+    for field, (option, column) in named.items():
+        if column and column not in record:
+            near = candidate(field, column, free) or next(iter(free), "NAME")
+            options.append(f"{option} {shlex.quote(near)}")
+            free = [name for name in free if name != near]
+    return options
