@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +19,16 @@ from waiting import PATIENCE, wait_until
 from lingotune.training import distributed
 from lingotune.training.distributed import Rank
 from lingotune.training.progress import SCORING, UPDATE, Progress
-from lingotune.training.watch import Sign, Watch, hanging, is_dead, known_to, waits, watching
+from lingotune.training.watch import (
+    Sign,
+    Watch,
+    hanging,
+    is_dead,
+    is_stopped,
+    known_to,
+    waits,
+    watching,
+)
 
 WAITING = "torch/graph.py:8 _engine_run_backward"
 RUNS = Sign(0, 3, 40, 1.0, "training, step 9 of 60", WAITING, 0.5, False, "one", 1)
@@ -56,13 +66,14 @@ def test_waiting_is_told_by_the_function() -> None:
 
 def test_a_process_that_has_ended_is_dead_also_before_it_is_buried() -> None:
     child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3600)"])
-    assert not is_dead(child.pid) and not is_dead(os.getpid())
+    assert not is_dead(child.pid) and not is_dead(os.getpid()) and not is_stopped(child.pid)
     child.send_signal(signal.SIGSTOP)
+    wait_until(lambda: is_stopped(child.pid))
     assert not is_dead(child.pid)
     child.kill()
     wait_until(lambda: is_dead(child.pid))
     child.wait()
-    assert is_dead(child.pid)
+    assert is_dead(child.pid) and not is_stopped(child.pid)
 
 
 def test_one_that_ends_itself_needs_no_watch() -> None:
@@ -138,6 +149,51 @@ def test_a_process_of_this_machine_that_is_not_there_is_named_at_once() -> None:
     for ends in ({"left": True}, {"failed": "rank 1: the disk is full"}):
         watch._heard[1] = (replace(RUNS, rank=1, host=here, pid=gone.pid, **ends), 0.0)  # type: ignore[arg-type]
         assert watch._silent(45) == ""
+
+
+def test_one_that_was_stopped_too_long_does_not_say_that_the_others_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    dead = replace(RUNS, rank=1, host=os.uname().nodename, pid=gone.pid)
+    watch = judge(replace(dead, host="elsewhere"))
+    watch._heard[1] = (dead, now[0])
+    now[0] += 20  # for so short a time nobody ends
+    watch._catch_up()
+    assert watch._silent(45).startswith("rank 1 has died without a message")
+    now[0] += 60
+    watch._catch_up()
+    assert watch._silent(45) == "this process was stopped for 60 s, so that rank 1 has ended"
+    for _ in range(9):  # later it has died for a reason of its own
+        now[0] += 2
+        watch._catch_up()
+    assert watch._silent(45).startswith("rank 1 has died without a message")
+
+
+@pytest.mark.parametrize("is_halted", [True, False])
+def test_only_a_silent_one_that_runs_is_asked_for_its_stacks(
+    is_halted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stacks of one that is stopped would be read while its threads go on: SIGSEGV, not 9."""
+    sent = list[tuple[int, int]]()
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3600)"]) as silent:
+        if is_halted:
+            silent.send_signal(signal.SIGSTOP)
+            wait_until(lambda: is_stopped(silent.pid))
+        watch = judge(replace(RUNS, rank=1, host=os.uname().nodename, pid=silent.pid))
+        later = time.monotonic() + 46
+        with monkeypatch.context() as changed:
+            changed.setattr("time.monotonic", lambda: later)
+            changed.setattr("time.sleep", lambda seconds: None)
+            changed.setattr(os, "kill", lambda pid, what: sent.append((pid, what)))
+            changed.setattr(os, "_exit", lambda code: sent.append((0, code)))
+            watch._end("rank 1 on one has given no sign of life for 46 s")
+        silent.kill()
+    asked = [] if is_halted else [(silent.pid, signal.SIGUSR1)]
+    assert sent == [*asked, (silent.pid, signal.SIGCONT), (0, 9)]
 
 
 def test_signs_that_do_not_change_are_silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,7 @@ class Watch:
         self._over, self._wake, self._said = (threading.Event() for _ in range(3))
         self._ending, self._clock = threading.Lock(), threading.Lock()
         self._failing: dict[int, float] = {}
+        self._stopped, self._woken = 0.0, 0.0
         self._failed, self._left = "", False
         self._threads: list[threading.Thread] = []
 
@@ -211,11 +212,17 @@ class Watch:
             if sign.left or sign.failed:
                 continue
             if sign.host == host and is_dead(sign.pid):
-                return f"rank {sign.rank} has died without a message ({described(sign)}), {LIKELY}"
+                return self._died(sign)
             if now - at > patience:
                 what = f"rank {sign.rank} on {sign.host} has given no sign of life for {now - at:.0f} s"
                 return f"{what}: it is stopped, or its machine is gone ({described(sign)})"
         return ""
+
+    def _died(self, sign: Sign) -> str:
+        """Tell that a process is dead, or that it ended because this one was stopped for too long."""
+        if self._stopped > self._doubtful and time.monotonic() - self._woken < 2 * _FAREWELL:
+            return f"this process was stopped for {self._stopped:.0f} s, so that rank {sign.rank} has ended"
+        return f"rank {sign.rank} has died without a message ({described(sign)}), {LIKELY}"
 
     def _slow(self, signs: Sequence[Sign]) -> str:
         """Name a process, once, that has computed far longer than the others since the last look."""
@@ -246,7 +253,7 @@ class Watch:
             stopped, self._looked = now - self._looked, now
             if stopped <= _LAST_WORDS + _EVERY:
                 return
-            self._answered = now
+            self._answered, self._stopped, self._woken = now, stopped, now
             self._progress.skip(stopped)
             for rank, (sign, at) in list(self._heard.items()):
                 self._heard[rank] = sign, at + stopped
@@ -263,8 +270,7 @@ class Watch:
             is_gone = first.host == socket.gethostname() and is_dead(first.pid)
             dead_since = dead_since if is_gone else now
             if now - dead_since > _LAST_WORDS:
-                why = f"rank 0 has died without a message ({described(first)}), {LIKELY}"
-                self._end(f"{_BECAUSE}{first.failed}" if first.failed else why)
+                self._end(f"{_BECAUSE}{first.failed}" if first.failed else self._died(first))
             if now - self._answered > self._peer_timeout:
                 silent = now - self._answered
                 self._end(f"rank 0 does not answer for {silent:.0f} s: it is stopped, or has died")
@@ -272,7 +278,9 @@ class Watch:
     def _end(self, why: str) -> None:
         """Print where this process is, and end it; ask silent ones of this machine for their stacks.
 
-        Where another one has said why it failed, nobody wants to know where this one was.
+        Where another one has said why it failed, nobody wants to know where this one was. One that is
+        stopped is only woken: it finds itself alone and prints its stacks then. It would answer the signal
+        while its threads run again, and stacks that change as they are read end in a segmentation fault.
         """
         self._ending.acquire()  # by one of the two threads
         if not why.startswith(_BECAUSE):
@@ -284,14 +292,13 @@ class Watch:
         say_aside(f"lingotune: {text}")
         silent = self._silent_here()
         for pid in silent:
-            os.kill(
-                pid, signal.SIGUSR1
-            )  # prints its stacks, even if a library holds the interpreter
+            if not is_stopped(pid):  # prints its stacks, even if a library holds the interpreter
+                os.kill(pid, signal.SIGUSR1)
         if self._rank.first:
             time.sleep(_FAREWELL)
         for pid in silent:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)  # one that is stopped goes on, and finds itself alone
+                os.kill(pid, signal.SIGCONT)
         os._exit(PEER_LOST)
 
     def _silent_here(self) -> list[int]:
@@ -381,11 +388,21 @@ def described(sign: Sign) -> str:
 
 def is_dead(pid: int) -> bool:
     """Tell whether a process of this machine has ended."""
+    return _state(pid) in {"Z", "X"}
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process of this machine is stopped, by a signal or a debugger."""
+    return _state(pid) in {"T", "t"}
+
+
+def _state(pid: int) -> str:
+    """Read the letter for a process's state; X if it is gone, and none where there is no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        return stat.rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return Path("/proc/self/stat").exists()
+        return stat.rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X" if Path("/proc/self/stat").exists() else ""
 
 
 def _innermost(thread: int | None) -> str:
