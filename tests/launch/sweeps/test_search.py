@@ -172,6 +172,36 @@ def test_a_pruned_grid_starts_each_configuration_and_keeps_the_best(
         assert len(same) == 1, "the other seeds of a pruned configuration never start"
 
 
+@pytest.mark.parametrize("is_told", [False, True], ids=["read at its end", "stopped too late"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_hopeless_job_that_came_to_its_end_is_repeated_as_any_other(
+    is_told: bool, restarts: bool, tmp_path: Path
+) -> None:
+    """What it is in the ledger, completed, decides: a controller that starts anew knows nothing else."""
+    wanted = SweepConfig(prune=Prune.asha, min_evaluations=2)
+    sweep = Controller(tmp_path, wanted, ("lr=3e-5,1e-5,1e-6", "seed=1,2"))
+    while sweep.start():
+        pass
+    *good, bad = sweep.running()
+    for key in good:
+        while sweep.records[key].state is State.running:
+            sweep.advance(key)
+    trial = sweep.records[bad].trial
+    stops = [
+        sweep.source.tell(trial, evaluated(trial, n)) for n in range(1, EVALUATIONS) if is_told
+    ]
+    assert any(stops) is is_told
+    sweep.save(trial, State.completed, EVALUATIONS)
+    sweep.source.ended(trial, State.completed, evaluated(trial, EVALUATIONS))
+    if restarts:
+        sweep.restart()
+    while sweep.start():
+        pass
+    started = [sweep.records[key].trial for key in sweep.running()]
+    assert {**trial.varies, "seed": "2"} in [one.varies for one in started]
+    assert not sweep.source.tell(trial, evaluated(trial, EVALUATIONS))
+
+
 def test_a_grid_without_pruning_keeps_its_order_and_needs_no_study(tmp_path: Path) -> None:
     sweep = Controller(tmp_path, SweepConfig(), GRID)
     while sweep.start():

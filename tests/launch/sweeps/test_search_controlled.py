@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from fakecloud import Cloud, Faults, Killed, MortalLedger
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lingotune.config.schema import Prune, Search, SweepConfig
@@ -97,6 +97,7 @@ TYPED = ("lr=tag(log,interval(1e-6,1e-3))", "epochs=1,2", "seed=1,2")
     st.sampled_from([Search.random, Search.tpe]),
     st.sampled_from(list(Prune)),
 )
+@example(225523, 2, Search.random, Prune.asha)  # scores of a job are first read once it has ended
 def test_a_search_that_is_killed_and_throttled_starts_each_job_once(
     tmp_path_factory: pytest.TempPathFactory, seed: int, slots: int, search: Search, prune: Prune
 ) -> None:

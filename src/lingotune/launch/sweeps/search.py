@@ -53,6 +53,11 @@ class Configuration:
     state: State | None = None
     judged: int = 0
 
+    @property
+    def runs(self) -> bool:
+        """True while one of its jobs may run."""
+        return any(job.given and not job.state.over for job in self.jobs)
+
     def curve(self, metric: Metric) -> list[float]:
         """Average the scores after each evaluation over the seeds that have come so far."""
         curves = [metric.curve(job.evaluations) for job in self.jobs]
@@ -106,17 +111,10 @@ class _Source:
         job.evaluations = evaluations
         if self._study is None or not self._prunes:
             return False
-        values, new = (
-            configuration.values,
-            configuration.curve(self._metric)[configuration.judged :],
-        )
-        for score in new if configuration.state is None else ():
-            configuration.judged += 1
-            is_new = self._study.report(values, configuration.judged, score)
-            if is_new and self._study.is_hopeless(values):
+        for _ in self._reported(self._study, configuration):
+            if self._study.is_hopeless(configuration.values):
                 configuration.state = State.pruned
                 self._finish(configuration)
-                break
         return configuration.state is State.pruned
 
     def ended(self, trial: Trial, state: State, evaluations: Sequence[Evaluation]) -> None:
@@ -124,12 +122,36 @@ class _Source:
         configuration, job = self._find(trial)
         job.evaluations, job.state, job.given = evaluations, state, True
         job.endings += state is State.pruned
-        self.tell(trial, evaluations)
+        if self._study is not None and self._prunes:
+            for _ in self._reported(self._study, configuration):
+                self._study.let_pass(configuration.values)  # there is nothing left to stop
         if configuration.state is None:
             configuration.state = _end_of(configuration)
             self._finish(configuration)
+        elif configuration.state is State.pruned and not configuration.runs:
+            self._rejudge(configuration)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _reported(self, study: Study, configuration: Configuration) -> Iterator[float]:
+        """Tell the study of new evaluations, and yield each that it had not; none of one that has ended."""
+        for score in configuration.curve(self._metric)[configuration.judged :]:
+            if configuration.state is not None:
+                return
+            configuration.judged += 1
+            if study.report(configuration.values, configuration.judged, score):
+                yield score
+
+    def _rejudge(self, configuration: Configuration) -> None:
+        """Take back that a configuration was ended for its scores, where its job was done before it."""
+        configuration.state = _end_of(configuration)
+        if configuration.state is not State.pruned:
+            self._agree()
+
+    def _agree(self) -> None:
+        if self._study is not None:
+            known = [one.known(self._metric) for one in self._configurations.values()]
+            self._study.agree_with(known)
 
     def _take(self, record: TrialRecord) -> None:
         """Take over a trial of the ledger, which its controller starts if it is not started yet."""
@@ -182,7 +204,7 @@ class _Source:
             return None
         job = self._ended()[chosen]
         job.state, self._configurations[chosen].state = State.running, None
-        self._study.agree_with([one.known(self._metric) for one in self._configurations.values()])
+        self._agree()
         return job.trial
 
     def _worth_going_on(self) -> _Key | None:
@@ -205,8 +227,7 @@ class _Source:
         """Tell whether an ended configuration is to go on, or may be once those that run tell more."""
         if self._taking_up is None:
             return False
-        jobs = [job for one in self._configurations.values() for job in one.jobs]
-        runs = any(job.given and not job.state.over for job in jobs)
+        runs = any(one.runs for one in self._configurations.values())
         return runs or self._worth_going_on() is not None
 
     def _left(self) -> bool:

@@ -118,6 +118,11 @@ class Study:
         trial = self._trials[_key(values)]
         return not self._is_over(trial) and trial.should_prune()
 
+    def let_pass(self, values: Values) -> None:
+        """Take over the rungs that a configuration has reached without judging it: it has gone on."""
+        while self._passes_rung(values):
+            pass
+
     def finish(self, values: Values, state: State, score: float | None) -> None:
         """Take the end of a configuration: completed with its score, pruned, or neither."""
         trial, states = self._trials.get(_key(values)), self._optuna.trial.TrialState
@@ -175,8 +180,7 @@ class Study:
             self.add(one.values)
             for evaluation, score in enumerate(one.curve, 1):
                 self.report(one.values, evaluation, score)
-                while self._passes_rung(one.values):
-                    pass  # one that went on is not judged again
+                self.let_pass(one.values)
             if one.state is not None:
                 self.finish(one.values, one.state, one.score)
 
