@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import botocore.hooks
 import botocore.loaders
+import botocore.utils
 import pytest
 import warm
 from golden_files import GOLDEN, golden_text
@@ -77,9 +80,22 @@ def pytest_configure(config: pytest.Config) -> None:
     mock.patch.object(
         botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader)
     ).start()
+    _name_events_once()
     # Hydra composes each choice of shipped groups once for all tests of the process.
     mock.patch.object(composing, "_chosen_groups", chosen_once).start()
     _validate_once()
+
+
+def _name_events_once() -> None:
+    """Each client and session of boto3 translates the names of the same thousands of events."""
+    make, names = botocore.hooks.EventAliaser.__init__, dict[str, str]()
+
+    def made(aliaser: Any, emitter: Any, aliases: Mapping[str, str] | None = None) -> None:
+        make(aliaser, emitter, aliases)
+        if aliaser._event_aliases == botocore.utils.EVENT_ALIASES:
+            aliaser._alias_name_cache = names
+
+    mock.patch.object(botocore.hooks.EventAliaser, "__init__", made).start()
 
 
 def _validate_once() -> None:
@@ -116,14 +132,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             del os.environ[name]
 
 
+_MODULES = itertools.count()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def environment_of_the_module() -> Iterator[None]:
     """Undo what libraries set in this process's environment: in another one no command would be warm.
 
-    What the modules before have imported or read is left out of collections, too, but not their garbage.
+    What the modules before have imported or read is left out of collections, too, but not their garbage,
+    which is collected after every third of them.
     """
-    gc.collect()
-    gc.freeze()
+    if next(_MODULES) % 3 == 0:
+        gc.collect()
+        gc.freeze()
     with mock.patch.dict(os.environ):
         yield
 

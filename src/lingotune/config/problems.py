@@ -141,6 +141,8 @@ _SHOWN_AS_IT_IS = "\u00a0\u3000\u200c\u200d"
 
 def printable(text: str) -> str:
     """Escape all characters that cannot be printed, line breaks included."""
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() or c in _SHOWN_AS_IT_IS else c.encode("unicode_escape").decode()
         for c in text

@@ -46,7 +46,7 @@ from lingotune.launch.compose.fallback import with_machines
 from lingotune.launch.compose.file_source import Reading, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
-from lingotune.launch.compose.hydra_groups import compose_groups
+from lingotune.launch.compose.hydra_groups import SCHEMA, compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
 from lingotune.launch.compose.teacher import with_teacher
@@ -346,7 +346,7 @@ def _with_move(problem: Problem, groups: Groups, folder: Path) -> Problem:
 
 @functools.cache
 def _register_schema() -> None:
-    ConfigStore.instance().store(name="schema", node=LaunchConfig)
+    ConfigStore.instance().store(name=SCHEMA, node=LaunchConfig)
 
 
 class _Choice:

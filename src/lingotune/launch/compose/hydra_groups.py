@@ -6,6 +6,8 @@ logging. Nothing here uses them, and they take more than half of the time.
 
 from __future__ import annotations
 
+import functools
+import pickle
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
+from hydra._internal.core_plugins import structured_config_source
 from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
@@ -23,6 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.launch.compose.file_source import GroupFileSource
+
+SCHEMA = "schema"
+"""Name under which `LaunchConfig` is registered."""
 
 
 def compose_groups(
@@ -61,12 +66,32 @@ def _defaults(
     return found, repository
 
 
+class StructuredConfigSource(structured_config_source.StructuredConfigSource):
+    """The schema and jobs to start from; Hydra tells schemas by this name of the class."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Copy a config that is registered; loading a pickle is four times faster than copy.deepcopy."""
+        if config_path != SCHEMA:
+            return super().load_config(config_path)
+        result: ConfigResult = pickle.loads(self._schema)
+        return result
+
+    @functools.cached_property
+    def _schema(self) -> bytes:
+        return pickle.dumps(super().load_config(SCHEMA))
+
+
+@functools.cache
+def _structured() -> StructuredConfigSource:
+    return StructuredConfigSource(SCHEMA, "structured://")
+
+
 class _Repository(ConfigRepository):
     """Group files and the schema. Hydra asks for each config several times; it is read once."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
         files = [GroupFileSource.of(folder) for folder in folders]
-        self.sources = [*files, StructuredConfigSource("schema", "structured://")]
+        self.sources = [*files, _structured()]
         self._read: dict[str, ConfigResult | None] = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:

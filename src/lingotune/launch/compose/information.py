@@ -16,7 +16,7 @@ from lingotune.config.settings import setting_types
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.file_source import reading
 from lingotune.launch.compose.from_job import PRIMARY
-from lingotune.launch.compose.hydra_groups import defaults_of
+from lingotune.launch.compose.hydra_groups import SCHEMA, defaults_of
 from lingotune.launch.overrides.keys import config_groups
 
 TOPICS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -97,7 +97,7 @@ class Information:
         own = "--config-dir" if self._typed_dir else "LINGOTUNE_CONFIG or ~/.config/lingotune"
         rows = [("lingotune", str(self._conf_dir))]
         rows += [(own, str(self._extra_dir))] if self._extra_dir else []
-        yield from _table([("from", "folder"), *rows, ("schema", "structured://")])
+        yield from _table([("from", "folder"), *rows, (SCHEMA, "structured://")])
 
     def _plugins(self, one: Composed) -> Iterator[str]:
         yield "Hydra's plugins are not loaded: launchers, sweepers and callbacks have no effect."

@@ -43,7 +43,8 @@ class SharedSections:
         self._pickled: dict[str, bytes] = {}
 
     def find(self, name: str) -> Any:
-        """Return a copy of a section; None where it is none, refers to others or cannot be typed."""
+        """Return a copy of a section; None where it is none, refers to others or has a value that does not
+        fit."""
         if name not in self._pickled:
             self._pickled[name] = pickle.dumps(self._typed(name))
         return pickle.loads(self._pickled[name])
@@ -55,9 +56,10 @@ class SharedSections:
         ):
             return None
         try:
-            return OmegaConf.to_object(node)
+            section = OmegaConf.to_object(node)
         except OmegaConfBaseException:
             return None
+        return None if any(_misfits(section, field_types(LaunchConfig)[name], name)) else section
 
 
 def left_open(config: DictConfig) -> tuple[str, ...]:
@@ -107,7 +109,8 @@ def typed_config(
         key = getattr(error, "full_key", None) or "config"
         return None, [Problem(key, in_a_line(error), example(key), key=key)]
     typed = LaunchConfig(**ready, **made)
-    problems = list(_misfits(typed, LaunchConfig, ""))
+    kinds = field_types(LaunchConfig)
+    problems = [one for name in made for one in _misfits(made[name], kinds[name], name)]
     if problems:
         return None, problems
     return typed, []

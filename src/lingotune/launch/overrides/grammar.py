@@ -29,10 +29,12 @@ Groups = Mapping[str, Sequence[str]]
 """Group name -> its options."""
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Override:
     """Read an override; values of names of the user's own are the texts as typed.
 
-    Raises HydraException where it is none.
+    The same text gives the same object: the fixes of a command are tried with all the rest of it. Raises
+    HydraException where it is none.
     """
     override = _parser().parse_override(text)
     if mapping_of(override.key_or_group):
