@@ -26,7 +26,7 @@ from pyarrow import feather, parquet
 from waiting import PATIENCE
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import Separator
+from lingotune.config.schema import Quoting, Separator
 from lingotune.data.rows.findings import Findings, summarise
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.files import find_files, read_file, read_files
@@ -240,8 +240,25 @@ def test_any_texts_survive_every_text_format(rows: list[dict[str, str]]) -> None
         writer.writeheader()
         writer.writerows(rows)
     parquet.write_table(pyarrow.Table.from_pylist(rows), "any.parquet")
-    for name in ("any.jsonl", "any.json", "any.csv", "any.parquet"):
+    for name in ("any.jsonl", "any.json", "any.parquet"):
         assert records(name) == rows, name
+    standard = FileFormat(quoting=Quoting.standard)
+    assert [row for _, row in read_file(Path("any.csv"), how=standard)] == rows
+    try:
+        assert records("any.csv") == rows
+    except ConfigError as error:  # lines of a text may look like rows; never is it read otherwise
+        assert all("data.quoting=standard" in problem.fix for problem in error.problems[:1])
+
+
+@pytest.mark.parametrize(
+    "rows", [[(",\n", "")], [(",\n", "")] * 3, [("0,0\n0", "0")], [("x", "["), ("y,9\n", "[")]]
+)
+def test_lines_of_a_text_are_no_rows_where_too_little_shows_what_rows_look_like(
+    rows: list[tuple[str, str]],
+) -> None:
+    with Path("a.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *rows])
+    assert records("a.csv") == [{"a": a, "b": b} for a, b in rows]
 
 
 @given(st.binary(max_size=60), st.sampled_from([".jsonl", ".json", ".csv", ".parquet", ".arrow"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _MOST_VALUES = 1000
 """Values of a column that are remembered; one with more names no row by its value."""
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+(?:[.,][0-9]+)*(?:[eE][+-]?[0-9]+)?\s*")
+_FEW = 3
+"""Rows from which on their values tell what a row looks like."""
 _TAUGHT = 1000
 """Rows that show which columns hold numbers alone."""
 
@@ -126,7 +129,7 @@ class Rows:
     def __init__(self, separator: str, columns: int) -> None:
         self._separator, self._columns = separator, columns
         self._count = 0
-        self._values: dict[int, set[str]] = {n: set() for n in range(columns)}
+        self._values: dict[int, Counter[str]] = {n: Counter() for n in range(columns)}
         self._numbers = set(range(columns))
 
     def learn(self, fields: Sequence[str]) -> None:
@@ -135,7 +138,7 @@ class Rows:
         if self._count < _TAUGHT and self._numbers:
             self._numbers = {n for n in self._numbers if _NUMBER.fullmatch(fields[n])}
         for column, values in self._values.items():
-            values.add(fields[column])
+            values[fields[column]] += 1
             if len(values) > _MOST_VALUES:
                 del self._values[column]
                 break
@@ -148,16 +151,22 @@ class Rows:
                 self.learn(fields)
 
     def are(self, lines: Sequence[str]) -> bool:
-        """Return True if lines that quotes join into one row each look like a row of their own."""
+        """Return True if lines that quotes join into one row each look like a row of their own.
+
+        They may be all that is known of rows: fewer than three, values that come but once and empty ones
+        show nothing.
+        """
         repeating = {n: v for n, v in self._values.items() if 2 * len(v) <= self._count}
-        if not repeating and not self._numbers:
+        telling = repeating.keys() | self._numbers
+        if not telling or self._count < _FEW:
             return False
         alike = 0
         for line in lines:
             fields = self._split(line)
             if len(fields) == self._columns:
-                known = all(fields[n] in values for n, values in repeating.items())
-                alike += known and all(_NUMBER.fullmatch(fields[n]) for n in self._numbers)
+                known = all(values[fields[n]] > 1 for n, values in repeating.items())
+                known = known and all(_NUMBER.fullmatch(fields[n]) for n in self._numbers)
+                alike += known and any(fields[n] for n in telling)
         return alike >= max(2, 0.9 * len(lines))
 
     def _split(self, line: str) -> list[str]:
