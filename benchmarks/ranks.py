@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import statistics
 import time
 from contextlib import nullcontext
@@ -35,6 +34,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.estimate.bucketing import BatchShape, Epoch, efficiency, plan_epoch
+from lingotune.launch.free_port import free_port
 from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.training.dataloader import to_tensors
 from lingotune.training.sparse_gradients import RowExchange
@@ -206,10 +206,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6, help="vocabulary: of the model")
     parser.add_argument("--sent", nargs="+", choices=SENT, default=SENT, help="vocabulary: ways")
     options = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(process, (port, options), WORLD)
+    torch.multiprocessing.spawn(process, (free_port(), options), WORLD)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -33,10 +32,10 @@ def ranks(
 
 def name_meeting(count: int) -> None:
     """Choose where so many processes will meet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+    from lingotune.launch.free_port import free_port
+
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    os.environ |= {**meeting, "WORLD_SIZE": str(count)}
 
 
 def ended(children: list[int]) -> list[int]:

@@ -58,6 +58,8 @@ CODES = [
     (MemoryError(), 2),
     (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 2),
     (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 6),
+    (OSError(errno.EADDRINUSE, "Address already in use"), 6),
+    (RuntimeError("The server socket has failed to listen. port: 29500, name: EADDRINUSE"), 6),
     (PublishError("the hub has refused it"), 7),
     (RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:3"), 9),
     (KeyError("a bug"), 70),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from conftest import run
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl
 
 from lingotune.config.problems import ConfigError
+from lingotune.launch.free_port import free_port
 from lingotune.plugins.check import Named
 from lingotune.plugins.loading import OwnFunction
 from lingotune.plugins.marks import Kind, Mark
@@ -121,10 +121,9 @@ def main() -> None:
 
 @pytest.mark.slow
 def test_what_one_process_does_all_do() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    environment = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2",
+    }  # fmt: skip
     done = run(__file__, PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS="1", **environment)
     first, second = done.stdout.splitlines()
     assert first == second

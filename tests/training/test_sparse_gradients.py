@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.estimate.row_exchange import WORTH, Link, Traffic, pays
+from lingotune.launch.free_port import free_port
 from lingotune.modeling.compact_embedding import compact
 from lingotune.training.checkpoints import MANIFEST, read
 from lingotune.training.embedding_exchange import _obstacle
@@ -79,10 +79,7 @@ def process(rank: int, world: int, port: int, folder: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_train_the_same_model_either_way(world: int, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(process, (world, port, str(tmp_path)), world)
+    torch.multiprocessing.spawn(process, (world, free_port(), str(tmp_path)), world)
     for small in (False, True):
         models = [torch.load(tmp_path / f"{small}-{rank}.pt") for rank in range(world)]
         for plain, sparse in models:

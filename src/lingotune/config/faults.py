@@ -70,6 +70,7 @@ _MEMORY = (
     r"|CU(BLAS|DNN)_STATUS_(ALLOC_FAILED|INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)"
 )
 _PEER = r"\b(nccl|gloo)\b|connection (closed|reset|refused)|TCPStore|socket timeout|ProcessGroup"
+_IN_USE = r"EADDRINUSE|address already in use"
 _PICKLES = ("UnpicklingError", "SafetensorError", "BadZipFile", "EOFError")
 _READERS = (UnicodeError, JSONDecodeError, EOFError)
 
@@ -81,7 +82,7 @@ def understood(error: BaseException, stage: str = "") -> ConfigError | None:
     of the system in their own.
     """
     for one in reversed([*_causes(error)]):
-        for kind in (_disk, _memory, _files, _peers, _network):
+        for kind in (_disk, _memory, _files, _port, _peers, _network):
             if problem := kind(one, stage):
                 return ConfigError([problem])
     return None
@@ -208,6 +209,19 @@ def _files(error: BaseException, stage: str) -> Problem | None:
         return Problem("model.name_or_path", what, "fetch or copy the model again")
     return Problem(stage or "a checkpoint", what, "an earlier checkpoint, or resume=never to start over",
                    code=CHECKPOINT_FAILED)  # fmt: skip
+
+
+def _port(error: BaseException, stage: str) -> Problem | None:
+    text = f"{type(error).__name__} {error}"
+    if getattr(error, "errno", None) != errno.EADDRINUSE and not re.search(
+        _IN_USE, text, re.IGNORECASE
+    ):
+        return None
+    named = re.search(r"port: (\d+)", text)
+    port = named[1] if named else os.environ.get("MASTER_PORT", "")
+    what = f"another process of this machine has the port {port} that is needed".replace("  ", " ")
+    return Problem(stage or "the network", what, "the same command once more, or end that process",
+                   code=CLOUD_FAILED)  # fmt: skip
 
 
 def _peers(error: BaseException, stage: str) -> Problem | None:

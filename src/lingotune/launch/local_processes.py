@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 
 from lingotune.config.console import say_aside
 from lingotune.config.problems import PEER_LOST
+from lingotune.launch.free_port import free_port
 from lingotune.system.signals import handled
 
 _LOOK = 0.1
@@ -31,7 +31,7 @@ def run_ranks(command: Sequence[str], count: int, output: int | None) -> int:
     output: where standard output goes, as in subprocess. Signals reach each process once: it saves a
     checkpoint and ends.
     """
-    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     common |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     common.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does: they share the cores
     started: list[subprocess.Popen[bytes]] = []
@@ -97,10 +97,3 @@ def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[bool]:
     numbers = [n for n in _FORWARDED if signal.getsignal(n) is not signal.SIG_IGN]
     with handled(numbers, forward):
         yield True
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from lingotune.launch.free_port import free_port
 from lingotune.launch.render.shared_fields import Request
 from lingotune.launch.simulator.container import Container
 from lingotune.launch.simulator.init_process import BASE_DIR
@@ -72,7 +72,7 @@ def _of_the_rehearsal(temporary: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "-1",
         "GLOO_SOCKET_IFNAME": "lo",
-        "PET_MASTER_PORT": str(_free_port()),  # torchrun's default is the same for every job
+        "PET_MASTER_PORT": str(free_port()),  # torchrun's default is the same for every job
         "AWS_ACCESS_KEY_ID": "rehearsal",
         "AWS_SECRET_ACCESS_KEY": "rehearsal",
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -86,9 +86,3 @@ def _of_the_rehearsal(temporary: Path) -> dict[str, str]:
 def _region(request: Request) -> str:
     region: str = json.loads(request["HyperParameters"].get("sagemaker_region", '""'))
     return region if re.fullmatch(r"[a-z]+(-[a-z]+)+-\d", region) else "us-east-1"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
