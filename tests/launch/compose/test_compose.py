@@ -14,7 +14,7 @@ import pytest
 from conftest import CONF, compose, composed_anew
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -647,6 +647,7 @@ VALUES = st.one_of(
 
 @settings(max_examples=15)
 @given(st.lists(st.tuples(KEYS, VALUES), max_size=3))
+@example([("training.lora", "${lr}")])  # a section that is none
 def test_whatever_is_typed_composes_or_is_refused_in_words(typed: list[tuple[str, str]]) -> None:
     overrides = [f"{key}={value}" for key, value in typed]
     try:

@@ -100,8 +100,10 @@ def typed_config(
     if problems:
         return None, problems
     try:
-        kind_now = kind_of if config.training.lora.rank is None else lora_kind_of
-        kind = kind_now(ModelConfig(name_or_path=config.model.name_or_path))
+        # training.lora may refer to what is no section, which is told below
+        trains_lora = OmegaConf.select(config, "training.lora.rank") is not None
+        name = OmegaConf.select(config, "model.name_or_path")
+        kind = (lora_kind_of if trains_lora else kind_of)(ModelConfig(name_or_path=name))
         for key in open_keys:
             config[key] = getattr(kind, key)
         made = {name: _object(config[name]) for name in parts if name not in ready}
