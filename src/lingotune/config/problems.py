@@ -22,7 +22,7 @@ CHECKPOINT_FAILED = 4
 DISK_FAILED = 5
 """Exit code for a disk or folder that is full, read-only, not ours or gone."""
 CLOUD_FAILED = 6
-"""Exit code if AWS did not do what was asked, a job there has failed, or the network or a port was in the way."""
+"""Exit code if AWS did not do what was asked, a job there has failed, or the network is in the way."""
 PUBLISH_FAILED = 7
 """Exit code if the model is safe but could not be published."""
 NUMERIC_FAILED = 8
