@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from waiting import wait_until
 
+from lingotune.launch.free_port import free_port
+
 BUCKET = "example-bucket"
 
 
@@ -24,15 +25,6 @@ KEYS = {
     "reader": ("READERKEY", "readersecret", ["Read", "List"]),
     "stranger": ("STRANGERKEY", "strangersecret", []),
 }
-
-
-def free_port() -> int:
-    """Its gRPC companion, 10000 above, has to exist too."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = int(server.getsockname()[1])
-        if port < 55000:
-            return port
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,10 @@ def test_processes_that_ask_at_once_find_different_ones() -> None:
     for _ in range(8):
         reads, writes = os.pipe()
         if not os.fork():
-            os.write(writes, b"%d" % free_port())
-            os._exit(0)
+            try:
+                os.write(writes, b"%d" % free_port())
+            finally:
+                os._exit(0)  # whatever happens, it does not go on with the tests
         os.close(writes)
         pipes.append(os.fdopen(reads))
     found = []

@@ -213,13 +213,11 @@ def _files(error: BaseException, stage: str) -> Problem | None:
 
 def _port(error: BaseException, stage: str) -> Problem | None:
     text = f"{type(error).__name__} {error}"
-    if getattr(error, "errno", None) != errno.EADDRINUSE and not re.search(
-        _IN_USE, text, re.IGNORECASE
-    ):
+    if not re.search(_IN_USE, text, re.IGNORECASE):
         return None
-    named = re.search(r"port: (\d+)", text)
-    port = named[1] if named else os.environ.get("MASTER_PORT", "")
-    what = f"another process of this machine has the port {port} that is needed".replace("  ", " ")
+    number = re.search(r"port: (\d+)", text)
+    port = f"port {number[1]}" if number else "the port that is needed"
+    what = f"another process of this machine listens on {port}"
     return Problem(stage or "the network", what, "the same command once more, or end that process",
                    code=CLOUD_FAILED)  # fmt: skip
 

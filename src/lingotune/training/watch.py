@@ -292,8 +292,10 @@ class Watch:
         say_aside(f"lingotune: {text}")
         silent = self._silent_here()
         for pid in silent:
-            if not is_stopped(pid):  # prints its stacks, even if a library holds the interpreter
-                os.kill(pid, signal.SIGUSR1)
+            with suppress(ProcessLookupError):  # it may end as it is looked at
+                if not is_stopped(pid):
+                    # prints its stacks, even if a library holds the interpreter
+                    os.kill(pid, signal.SIGUSR1)
         if self._rank.first:
             time.sleep(_FAREWELL)
         for pid in silent:

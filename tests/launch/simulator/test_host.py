@@ -21,6 +21,7 @@ from waiting import PATIENCE, wait_until
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.config.problems import ConfigError
+from lingotune.launch.free_port import free_port
 from lingotune.launch.render.bundle import build_bundle
 from lingotune.launch.simulator.host import Host, _meeting, _write_programs, wait_for_all
 from lingotune.launch.simulator.init_process import BASE_DIR, kill_all, processes_in
@@ -369,8 +370,7 @@ def test_a_job_that_takes_too_long_is_ended(start: Callable[..., list[Host]], li
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Where ranks meet for the time of a test: not where those of other tests do."""
-    with socket.create_server(("", 0)) as server:
-        free: int = server.getsockname()[1]
+    free = free_port()
     monkeypatch.setattr("lingotune.launch.simulator.host._PORT", free)
     monkeypatch.setattr("lingotune.launch.simulator.host._PATIENCE", 0.3)
     monkeypatch.setattr("lingotune.launch.simulator.host.gettempdir", lambda: str(tmp_path))

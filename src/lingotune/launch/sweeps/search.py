@@ -109,22 +109,19 @@ class _Source:
         """Take all evaluations of a running trial so far; returns True if it shall be stopped."""
         configuration, job = self._find(trial)
         job.evaluations = evaluations
-        if self._study is None or not self._prunes:
-            return False
-        for _ in self._reported(self._study, configuration):
-            if self._study.is_hopeless(configuration.values):
+        for study in self._reported(configuration):
+            if study.is_hopeless(configuration.values):
                 configuration.state = State.pruned
                 self._finish(configuration)
-        return configuration.state is State.pruned
+        return self._prunes and configuration.state is State.pruned
 
     def ended(self, trial: Trial, state: State, evaluations: Sequence[Evaluation]) -> None:
         """Take the end of a trial."""
         configuration, job = self._find(trial)
         job.evaluations, job.state, job.given = evaluations, state, True
         job.endings += state is State.pruned
-        if self._study is not None and self._prunes:
-            for _ in self._reported(self._study, configuration):
-                self._study.let_pass(configuration.values)  # there is nothing left to stop
+        for study in self._reported(configuration):
+            study.let_pass(configuration.values)  # there is nothing left to stop
         if configuration.state is None:
             configuration.state = _end_of(configuration)
             self._finish(configuration)
@@ -133,14 +130,19 @@ class _Source:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _reported(self, study: Study, configuration: Configuration) -> Iterator[float]:
-        """Tell the study of new evaluations, and yield each that it had not; none of one that has ended."""
+    def _reported(self, configuration: Configuration) -> Iterator[Study]:
+        """Tell the study that ends jobs early of new evaluations, and yield it after each that it had not.
+
+        Of a configuration that has ended it is told nothing more.
+        """
+        if self._study is None or not self._prunes:
+            return
         for score in configuration.curve(self._metric)[configuration.judged :]:
             if configuration.state is not None:
                 return
             configuration.judged += 1
-            if study.report(configuration.values, configuration.judged, score):
-                yield score
+            if self._study.report(configuration.values, configuration.judged, score):
+                yield self._study
 
     def _rejudge(self, configuration: Configuration) -> None:
         """Take back that a configuration was ended for its scores, where its job was done before it."""
