@@ -440,7 +440,9 @@ def test_predictions_of_texts_files_and_standard_input(
         lingotune("predict", run, "--json", "--file", f"{tmp_path}/*.jsonl", "--column", "body"),
     ]
     told = [[json.loads(line) for line in done.stdout.splitlines()] for done in ways]
-    assert all(one == told[0] for one in told) and not any(done.stderr for done in ways)
+    assert all(one == told[0] for one in told)
+    # Nothing is said beside it, but where the CPU has bf16, that it would be quicker.
+    assert all("bf16" in line for done in ways for line in done.stderr.splitlines())
     assert [row["text"] for row in told[0]] == texts
     for row in told[0]:
         assert sum(row["probabilities"].values()) == pytest.approx(1)
