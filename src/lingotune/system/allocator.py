@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     be set here.
 
     By default glibc maps each large tensor anew and unmaps it when it is freed, so that each training step
-    pays for the kernel's zeroing of the same pages: 4 to 9 % of a step's processor time with DistilBERT
+    pays for the kernel's zeroing of the same pages: 4 to 12 % of a step's processor time with DistilBERT
     multilingual (EXPERIMENTS.md, "Where the time of a step goes").
     """
     try:
