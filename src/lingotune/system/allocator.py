@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
 
     By default glibc maps each large tensor anew and unmaps it when it is freed, so that each training step
     pays for the kernel's zeroing of the same pages: 4 to 12 % of a step's processor time with DistilBERT
-    multilingual (EXPERIMENTS.md, "Where the time of a step goes").
+    multilingual (EXPERIMENTS.md, "Where the time of a step goes" and "On a CPU with bf16").
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
