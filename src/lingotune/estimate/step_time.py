@@ -80,13 +80,15 @@ def operations(
     """FLOPs to train on one text, excluding padding.
 
     tokens: its length, or the mean over texts. squares: the length squared, or the mean of the squares.
-    first_token_only: in the last layer tokens pass through the parameters of keys and values only.
+    first_token_only: in the last layer tokens pass through none of the parameters; with adapters, through
+    those of keys and values.
     adapters: parameters of LoRA's, if these are trained and the encoder's are not, whose gradients are a
     third of the work.
     """
     met, layers = size.parameters - size.embeddings, size.layers
     if first_token_only:
-        met, layers = met - met // layers + 2 * size.dim**2, layers - 1
+        of_last = 0 if adapters is None else 2 * size.dim**2
+        met, layers = met - met // layers + of_last, layers - 1
     each = 6 * met if adapters is None else 4 * met + 6 * adapters
     return each * tokens + 12 * layers * size.dim * squares
 

@@ -1,11 +1,12 @@
 """BERT-like encoders that skip what the classifier never reads: most of the last layer and, on request,
 padding.
 
-A classifier reads only the first token's vector from the last layer. For the other tokens that layer needs
-nothing but keys and values, so five sixths of its work can be skipped, and the result is the same up to
-rounding. Without padding the layers process the tokens of all texts in one sequence, each text attending
-to itself only (as in Zhai et al. 2022, arXiv:2208.08124, section 3.1), with torch's attention over jagged
-tensors, which on GPUs has kernels for variable lengths.
+A classifier reads only the first token's vector from the last layer. Of the other tokens that layer needs
+weighted sums alone, not even their keys and values (see `LeanLayer._first_token`), so all of its matrix
+products but those of one token can be skipped, and the result is the same up to rounding. Without padding
+the layers before it process the tokens of all texts in one sequence, each text attending to itself only (as
+in Zhai et al. 2022, arXiv:2208.08124, section 3.1), with torch's attention over jagged tensors, which on
+GPUs has kernels for variable lengths.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import dropout, scaled_dot_product_attention
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import TrainingConfig
@@ -73,59 +74,97 @@ class LeanLayer(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the layer on hidden states and a mask, in whatever form this version passes them."""
         hidden, mask = _given(args, kwargs)
-        packed = self._packing.real is not None
-        if packed and self._first:
-            hidden = hidden.flatten(0, 1)[self._packing.real]
-        asking = self._asking(hidden) if self._last else hidden
-        query, key, value = self._projected(asking, hidden)
-        context = (
-            self._packed(query, key, value) if packed else self._padded(query, key, value, mask)
-        )
-        output = self._finished(context, asking)
-        if packed and self._last:
-            output = output[:, None]
+        if self._last:
+            output = self._read_first(hidden, mask)
+        elif self._packing.real is None:
+            output = self._finished(self._padded(hidden, hidden, mask), hidden)
+        else:
+            if self._first:
+                hidden = hidden.flatten(0, 1)[self._packing.real]
+            output = self._finished(self._packed(hidden), hidden)
         return (output,) if self._as_tuple else output
 
-    def _asking(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Select the first token of each text: (texts, 1, dim), or (texts, dim) if packed."""
-        offsets = self._packing.offsets
-        return hidden[:, :1] if offsets is None else hidden[offsets[:-1]]
+    def _read_first(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Compute the layer for the first token of each text: (texts, 1, dim).
+
+        hidden: (texts, tokens, dim), or (tokens of all texts, dim) if packed.
+        """
+        if hidden.dim() == 2:
+            hidden = self._unpacked(hidden)
+        first = hidden[:, :1]
+        # What wraps a projection, such as LoRA, adds to what it computes: it has to be called.
+        plain = all(type(one) is nn.Linear and one.bias is not None for one in self._projections())
+        context = self._first_token(hidden, mask) if plain else self._padded(first, hidden, mask)
+        return self._finished(context, first)
+
+    def _unpacked(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Put the tokens of all texts, (tokens, dim), back into a padded batch; padding is zero."""
+        real, offsets = self._packing.real, self._packing.offsets
+        assert real is not None and offsets is not None
+        texts, longest = len(offsets) - 1, self._packing.longest
+        padded = hidden.new_zeros(texts * longest, hidden.shape[1])
+        return padded.index_copy(0, real, hidden).unflatten(0, (texts, longest))
+
+    def _first_token(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Attend from the first token of each text; (texts, tokens, dim) becomes (texts, 1, dim).
+
+        With a head's query q, its rows K and V of the projections, their biases k and v, and weights w, a
+        token x scores q (K x + k) = (q K) x + q k, and the context is the sum of w (V x + v) =
+        V (sum of w x) + v (sum of w). Read from the right, each text is multiplied by K and V once, not
+        each token.
+        """
+        query, key, value = self._projections()
+        heads = self._heads()
+        # (dim, dim) -> (heads, dim / heads, dim), and biases to (heads, 1, dim / heads)
+        of_key, of_value = (one.weight.unflatten(0, (heads, -1)) for one in (key, value))
+        key_bias, value_bias = (one.bias.unflatten(0, (heads, -1))[:, None] for one in (key, value))
+        # (texts, dim) -> (heads, texts, dim / heads)
+        asked = query(hidden[:, 0]).unflatten(-1, (heads, -1)).transpose(0, 1)
+        asked = asked * asked.shape[-1] ** -0.5
+        # All texts of one head by its matrix, then all heads of one text by its tokens.
+        by_text = (asked @ of_key).transpose(0, 1)  # (texts, heads, dim)
+        same = (asked * key_bias).sum(-1).T[..., None]  # for all tokens of a text
+        scores = by_text @ hidden.mT + same  # (texts, heads, tokens)
+        weights = _masked(scores, mask).softmax(-1).to(hidden.dtype)
+        weights = dropout(weights, self._attention_dropout())
+        summed = (weights @ hidden).transpose(0, 1)  # (heads, texts, dim)
+        context = summed @ of_value.mT + value_bias * weights.sum(-1).T[..., None]
+        return context.transpose(0, 1).flatten(1)[:, None]
 
     def _padded(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+        self, asking: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Attend within each text of a padded batch; all (texts, tokens, dim), and so is the result."""
+        """Attend within each text of a padded batch: (texts, tokens that ask, dim).
+
+        hidden: (texts, tokens, dim).
+        """
         # (texts, tokens, dim) -> (texts, heads, tokens, dim / heads)
         query, key, value = (
-            one.unflatten(-1, (self._heads(), -1)).transpose(1, 2) for one in (query, key, value)
+            project(given).unflatten(-1, (self._heads(), -1)).transpose(1, 2)
+            for project, given in zip(self._projections(), (asking, hidden, hidden))
         )
         attended = _mask_of(mask, query)
         found = scaled_dot_product_attention(query, key, value, attended, self._attention_dropout())
         return found.transpose(1, 2).flatten(2)
 
-    def _packed(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend within each text of a packed batch; all (tokens of all texts, dim), and so is the result.
-
-        In the last layer the query and the result are (texts, dim): one token per text.
-        """
+    def _packed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Attend within each text of a packed batch; (tokens of all texts, dim), and so is the result."""
         offsets, longest = self._packing.offsets, self._packing.longest
         assert offsets is not None
         # Jagged tensors, (texts, heads, tokens of each text, dim / heads), need offsets of the texts in the
-        # first dimension and the longest text; the last layer's query has one token per text.
-        texts = torch.arange(len(offsets), device=offsets.device)
-        of_query = (texts, 1) if self._last else (offsets, longest)
-        jagged = [
+        # first dimension and the longest text.
+        query, key, value = (
             torch.nested.nested_tensor_from_jagged(
-                one.unflatten(-1, (self._heads(), -1)), at, min_seqlen=1, max_seqlen=most
+                project(hidden).unflatten(-1, (self._heads(), -1)),
+                offsets,
+                min_seqlen=1,
+                max_seqlen=longest,
             ).transpose(1, 2)
-            for one, (at, most) in zip(
-                (query, key, value), (of_query, (offsets, longest), (offsets, longest))
-            )
-        ]
-        dropout = self._attention_dropout()
-        query, key, value = jagged
-        found = scaled_dot_product_attention(query, key, value, dropout_p=dropout).transpose(1, 2)
-        return found.values().flatten(1)
+            for project in self._projections()
+        )
+        dropout_p = self._attention_dropout()
+        found = scaled_dot_product_attention(query, key, value, dropout_p=dropout_p)
+        return found.transpose(1, 2).values().flatten(1)
 
     def _attention_dropout(self) -> float:
         return self._attention.dropout.p if self.training else 0.0
@@ -137,7 +176,8 @@ class LeanLayer(nn.Module):
     def _heads(self) -> int:
         raise NotImplementedError
 
-    def _projected(self, asking: torch.Tensor, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _projections(self) -> tuple[Any, Any, Any]:
+        """Return what makes queries, keys and values of hidden states."""
         raise NotImplementedError
 
     def _finished(self, context: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
@@ -154,9 +194,8 @@ class LeanDistilBertLayer(LeanLayer):
     def _attention(self) -> Any:
         return self.attention
 
-    def _projected(self, asking: torch.Tensor, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        of = self._attention
-        return of.q_lin(asking), of.k_lin(hidden), of.v_lin(hidden)
+    def _projections(self) -> tuple[Any, Any, Any]:
+        return self._attention.q_lin, self._attention.k_lin, self._attention.v_lin
 
     def _finished(self, context: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         attended = self.sa_layer_norm(self._attention.out_lin(context) + residual)
@@ -173,9 +212,8 @@ class LeanBertLayer(LeanLayer):
     def _attention(self) -> Any:
         return self.attention.self
 
-    def _projected(self, asking: torch.Tensor, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        of = self._attention
-        return of.query(asking), of.key(hidden), of.value(hidden)
+    def _projections(self) -> tuple[Any, Any, Any]:
+        return self._attention.query, self._attention.key, self._attention.value
 
     def _finished(self, context: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         attended = self.attention.output(context, residual)
@@ -313,3 +351,17 @@ def _mask_of(mask: torch.Tensor | None, query: torch.Tensor) -> torch.Tensor | N
         return mask.bool()[:, None, None]
     mask = mask[:, :, : query.shape[2]]
     return mask if mask.dtype is torch.bool else mask.to(query.dtype)
+
+
+def _masked(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Add a layer's mask to the first tokens' scores, (texts, heads, tokens), in fp32.
+
+    mask: as that of `_mask_of`.
+    """
+    scores = scores.float()
+    if mask is None:
+        return scores
+    mask = mask.bool()[:, None] if mask.dim() == 2 else mask[:, :, 0]
+    if mask.dtype is torch.bool:
+        return scores.masked_fill(~mask, -torch.inf)
+    return scores + mask
