@@ -1,4 +1,4 @@
-"""Run the demo and put its figures into the README: the scores, and the picture of its report.
+"""Run the demo in fp32 and put its figures into the README: the scores, and the picture of its report.
 
 `python tools/readme_figures.py` needs Chromium (`apt-get install chromium`) and a few minutes.
 """
@@ -32,7 +32,7 @@ FLAGS = [
 def main() -> None:
     """Train the demo in a folder of its own and renew what the README shows of it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py")]
+        command = [sys.executable, str(ROOT / "train.py"), "training.precision=fp32"]
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         write_scores(done.stdout)
         (report,) = Path(folder, "runs").glob("*/report.html")
