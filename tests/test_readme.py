@@ -49,7 +49,7 @@ def test_the_scores_have_the_shape_of_the_table() -> None:
 
 @pytest.mark.slow
 def test_the_scores_are_those_of_the_demo(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """In fp32, to two hundredths: processors round differently. `python tools/readme_figures.py` renews them."""
+    """To two hundredths, as processors round differently; `python tools/readme_figures.py` renews them."""
     from conftest import run
 
     fp32 = "training.precision=fp32"
