@@ -143,3 +143,13 @@ def test_by_the_stage_a_damaged_file_is_the_models_or_a_checkpoints() -> None:
     assert loading and loading.exit_code == 2 and "model.name_or_path" in str(loading)
     resuming = understood(error, "looking for checkpoints")
     assert resuming and resuming.exit_code == 4
+
+
+def test_a_fault_with_half_a_surrogate_pair_is_reported_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_code_of(raises(LookupError("caf\udce9"))) == 70
+    told = capsys.readouterr().err
+    report = Path(re.findall(r"attach (\S+),", told)[0])
+    assert "caf\\udce9" in report.read_text(encoding="utf-8")
+    report.unlink()

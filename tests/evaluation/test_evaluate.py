@@ -507,6 +507,11 @@ def test_standard_input_that_is_no_utf8(
     assert "standard input:3\n      has half a surrogate pair, U+DCE9" in capsys.readouterr().err
 
 
+def test_a_dash_stands_for_standard_input(finished: Path, lingotune: Called) -> None:
+    told = [lingotune("predict", str(finished), *dash, given="gut\n") for dash in ([], ["-"])]
+    assert told[0] == told[1] and told[0].stdout.endswith("gut\n")
+
+
 def test_files_in_other_encodings_are_read_and_told(
     finished: Path, tmp_path: Path, lingotune: Called
 ) -> None:

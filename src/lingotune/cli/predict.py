@@ -29,7 +29,9 @@ def parser() -> Parser:
     """Make the parser of the command's arguments."""
     made = command_parser("predict", "Label texts with the model of a run.")
     made.add_argument("run", help="a run folder, SWEEP:best, or a folder with a saved model")
-    made.add_argument("texts", nargs="*", help="texts; without any, one a line from standard input")
+    made.add_argument(
+        "texts", nargs="*", help="texts; without any, or -, one a line from standard input"
+    )
     made.add_argument("--file", help="texts of files: lines of .txt, a column of any other")
     made.add_argument("--column", help="that column; default: the one that was trained on")
     made.add_argument(
@@ -63,6 +65,8 @@ def main(argv: Sequence[str]) -> int:
     """Label the texts: a line for each as soon as its class is known, or a file of all."""
     options = parsed(parser(), argv, "texts")
     options.run = run_named(options.run)
+    if options.texts == ["-"]:  # as with other commands: standard input
+        options.texts = []
     from lingotune.evaluation.classifier import trained_model
     from lingotune.evaluation.decision_text import decision_line
     from lingotune.evaluation.predict import predict_lines, read_rows

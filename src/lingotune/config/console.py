@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import re
@@ -30,8 +31,8 @@ from lingotune.config.problems import (
     listed,
     nearest_option,
 )
-from lingotune.config.redacted_output import redact_output
 from lingotune.config.secrets import redacted
+from lingotune.config.standard_streams import prepare_streams
 
 
 def say(line: str) -> None:
@@ -40,8 +41,12 @@ def say(line: str) -> None:
 
 
 def say_aside(line: str) -> None:
-    """Print a line to standard error, beside the results of a command, and flush it."""
-    _write(sys.stderr, line)
+    """Print a line to standard error, beside the results of a command, and flush it.
+
+    Where nothing can be written, such as on a full disk, the exit code has to say it all.
+    """
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, line)
 
 
 def _write(stream: TextIO | None, line: str) -> None:
@@ -201,7 +206,7 @@ def exit_code_of(body: Callable[[], int]) -> int:
     user's alone.
     """
     threading.excepthook = _thread_ended
-    redact_output()
+    prepare_streams()
     try:
         with private_files():
             return body()

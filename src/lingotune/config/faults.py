@@ -102,7 +102,7 @@ def bug_report(error: BaseException) -> tuple[str, str]:
     what = f"{type(error).__name__}: {one_line(error)}"
     try:
         descriptor, path = tempfile.mkstemp(prefix="lingotune-bug-", suffix=".txt")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{_circumstances()}\n\n{trace}")
         attached = f"please attach {path}, which holds no secrets,"
     except OSError:

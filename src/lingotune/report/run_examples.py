@@ -179,7 +179,8 @@ def read_column(data: Path, column: str, split: str) -> list[Any]:
     wanted = TEXTS if column == TEXTS[0] else (column,)
     for shard in load_manifest(data).splits[split].shards:
         try:
-            with parquet.ParquetFile(data / shard.file) as file:
+            # By its file, for pyarrow knows no path with bytes that are not UTF-8.
+            with (data / shard.file).open("rb") as opened, parquet.ParquetFile(opened) as file:
                 table = file.read(columns=[*wanted])  # those that it has
         except (OSError, ArrowException) as error:
             what = f"cannot be read: {error}"

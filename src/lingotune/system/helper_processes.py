@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, TypeVar
 
-from lingotune.config.redacted_output import redact_output
+from lingotune.config.standard_streams import prepare_streams
 
 _T = TypeVar("_T")
 
@@ -99,7 +99,7 @@ class LastingHelper:
 
 def _begin(parent: Connection, begin: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    redact_output()
+    prepare_streams()
     Thread(target=_end_with, args=(parent,), daemon=True).start()
     if begin is not None:
         begin()

@@ -99,6 +99,23 @@ def test_control_characters_are_refused_and_never_printed(typed: str) -> None:
     assert all(letter.isprintable() or letter == "\n" for letter in text)
 
 
+def test_bytes_that_are_no_utf_8_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("caf\udce9.csv").touch()
+    offered = {
+        "data.path=caf\udce9.csv": "mv $'caf\\xe9.csv' 'café.csv'",
+        "data.path='caf\udce9.csv'": "mv $'caf\\xe9.csv' 'café.csv'",
+        "data.path=other\udce9.csv": "leave it out",
+        "name=x\udcff": "leave it out",
+    }
+    for typed, fix in offered.items():
+        (problem,) = errors_only(planned((typed,)))
+        assert problem.what == "holds bytes that are not UTF-8, which no job file can"
+        assert problem.where.isprintable() and problem.fix == fix
+
+
 @pytest.mark.parametrize("text", [BOMB, MERGES, DEEP, "a: &a [*a]\n", "a: !!binary aGk=\n"])
 def test_a_file_that_stands_for_billions_of_values_is_refused_at_once(
     text: str, home: Path

@@ -7,6 +7,7 @@ import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, Override
@@ -18,6 +19,7 @@ from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import SweepCode, Texts
 from lingotune.config.secrets import looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.config.undecodable import is_undecodable, renaming, with_bytes
 from lingotune.launch.overrides.grammar import Groups, key_of_word, parse, repeated_name
 from lingotune.launch.overrides.hydra_names import hydra_answer, is_of_hydra
 from lingotune.launch.overrides.keys import describe_type
@@ -134,9 +136,19 @@ def in_full(text: str) -> str:
     return text
 
 
+def _undecodable(typed: TypedOverride) -> Problem:
+    """Refuse an override with bytes that are no UTF-8: with the command that renames the file it names."""
+    path = Path(typed.value.strip("'\""))
+    fix = renaming(path) if path.exists() else LEAVE_OUT
+    what = "holds bytes that are not UTF-8, which no job file can"
+    return Problem(with_bytes(typed.text), what, fix, key=typed.key)
+
+
 def _read(text: str, groups: Groups, multirun: bool, new_groups: Collection[str]) -> Axis | Problem:
     if control := control_in(text):
         return Problem(text, f"holds the control character {control}", LEAVE_OUT)
+    if is_undecodable(text):
+        return _undecodable(TypedOverride.read(text))
     try:
         override = parse(text)
         if not override.key_or_group:
