@@ -284,7 +284,7 @@ def test_another_number_of_processes_stops_with_both_numbers(tmp_path: Path) -> 
     assert done.stderr == (
         "lingotune: 1 problem\n"
         "  rank 0\n"
-        "      the plan counts on 2 processes (2 on each of 1 node(s)), 1 are running (WORLD_SIZE)\n"
+        "      the plan counts on 2 processes, 1 is running (WORLD_SIZE)\n"
         "      fix: torchrun --standalone --nproc_per_node=2 -m lingotune.training --job ...\n"
     )
 

@@ -49,12 +49,21 @@ class Rank:
 
 
 def read_rank(environment: Mapping[str, str]) -> Rank:
-    """Read the rank from a launcher's environment; without one the process is alone."""
+    """Read the rank from a launcher's environment; without one the process is alone.
 
-    def number(name: str, alone: int) -> int:
-        return int(environment.get(name) or environment.get(_MPI_NAMES[name]) or alone)
-
-    return Rank(number("RANK", 0), number("LOCAL_RANK", 0), number("WORLD_SIZE", 1))
+    ConfigError if no launcher sets the variables so: they are left from something else.
+    """
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    used = {name: name if environment.get(name) else _MPI_NAMES[name] for name in alone}
+    typed = {name: environment.get(used[name]) or alone[name] for name in alone}
+    numbers = [int(value) if value.isdecimal() else -1 for value in typed.values()]
+    rank = Rank(*numbers)
+    if not 0 <= min(numbers) <= max(rank.rank, rank.local_rank) < rank.world_size:
+        left = [name for name in used.values() if environment.get(name)]
+        where = " ".join(f"{name}={environment[name]}" for name in left)
+        what = "is not what torchrun or mpirun sets: ranks are numbers from 0 on, below the size"
+        raise ConfigError([Problem(where, what, f"unset {' '.join(left)}")])
+    return rank
 
 
 def check_world(job: JobConfig, rank: Rank) -> None:
@@ -63,10 +72,10 @@ def check_world(job: JobConfig, rank: Rank) -> None:
     if planned == rank.world_size:
         return
     count = processes_per_node(job.cluster)
-    what = (
-        f"the plan counts on {planned} processes ({count} on each of {job.cluster.nodes} node(s)),"
-        f" {rank.world_size} are running (WORLD_SIZE)"
-    )
+    nodes = f" ({count} on each of {job.cluster.nodes} nodes)" if job.cluster.nodes > 1 else ""
+    processes = "1 process" if planned == 1 else f"{planned} processes"
+    runs = "1 is" if rank.world_size == 1 else f"{rank.world_size} are"
+    what = f"the plan counts on {processes}{nodes}, {runs} running (WORLD_SIZE)"
     if job.cluster.instance_type is None:
         fix = f"torchrun --standalone --nproc_per_node={planned} -m lingotune.training --job ..."
     else:
