@@ -42,7 +42,8 @@ DATA: Table[JobConfig] = Table()
 def _labels_too_few(job: JobConfig) -> Iterator[Found]:
     count = len(job.data.labels)
     if count < 2 and not is_auto(job.data.labels):
-        yield "data.labels", f"names {count} class(es); a classifier needs two", _LABELS
+        named = "one class" if count else "no class"
+        yield "data.labels", f"names {named}; a classifier needs two", _LABELS
 
 
 @DATA.check("labels-mode-columns", "the classes of a text stand in one column, or in one for each")

@@ -370,7 +370,7 @@ lingotune: 7 problems
       fix: training.max_steps=null
   ~data.labels
       settings cannot be removed
-      why: data.labels would not do: names 0 class(es); a classifier needs two
+      why: data.labels would not do: names no class; a classifier needs two
       fix: 'data.labels=[{name: bad, values: [1, 2]}, {name: good, values: [4, 5]}]'
   ~model
       settings cannot be removed

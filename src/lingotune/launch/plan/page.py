@@ -247,8 +247,9 @@ def _machines(plan: Plan) -> list[str]:
     cluster, precision = plan.job.cluster, plan.job.training.precision
     instance = instance_of(cluster)
     if instance is None:
-        where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
-        return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
+        gpus, processes = cluster.gpus_per_node, plan.batch.world_size
+        where = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "CPU"
+        return [f"this machine, {where}, {processes} process{'es' * (processes > 1)}"]
     resolved = precision_on(instance, precision)
     if plan.machines:
         return _list_of_machines(plan)
