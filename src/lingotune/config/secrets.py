@@ -139,6 +139,20 @@ def _has_form(text: str) -> bool:
     return next(_all_spans(text), None) is not None
 
 
+def text_in(content: bytes) -> str:
+    """Return what may be text in a file, to search it: all of it, or of a binary one, its runs of ASCII.
+
+    Between other bytes stands an address with a password by chance: in 6 % of files of 60 kB.
+    """
+    if b"\0" in content:
+        content = b"\n".join(_PRINTABLE.findall(content))
+    return content.decode(errors="replace")
+
+
+_PRINTABLE = re.compile(rb"[\t -~]{8,}")
+"""As long as the shortest secrets; the program `strings` takes 4."""
+
+
 def secret_lines(text: str) -> list[int]:
     """List the numbers, from 1, of the lines that contain a secret or begin one."""
     if not looks_secret(text):

@@ -10,7 +10,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.quoting import for_shell
 from lingotune.config.secret_values import forms_of, known_secrets
-from lingotune.config.secrets import looks_secret
+from lingotune.config.secrets import looks_secret, text_in
 from lingotune.contract.container import JOB_FILE
 from lingotune.runs.decision_file import DECISION
 
@@ -77,7 +77,7 @@ def _text_of(path: Path) -> str:
     """Read what may be text in a file: all of it, but of weights the header alone."""
     with path.open("rb") as file:
         if path.suffix != _WEIGHTS:
-            return file.read().decode(errors="replace")
+            return text_in(file.read())
         size = int.from_bytes(file.read(8), "little")
         return file.read(min(size, _BLOCK)).decode(errors="replace")
 

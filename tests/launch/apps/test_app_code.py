@@ -55,8 +55,10 @@ def test_patterns_choose_and_leave_out(app: Path) -> None:
 
 def test_a_token_and_too_much_code_are_refused(app: Path) -> None:
     (app / "lib" / "x.py").write_text(f"a = 1\ntoken = '{TOKEN}'\n")
+    (app / "lib" / "cache.db").write_bytes(b"\0\xff" + TOKEN.encode() + b"\0\n")
     _, problems = packed(app, max_code_mb=0.00001)
-    assert "largest" in problems[0] and problems[1].startswith("lib/x.py:2 holds")
+    assert "largest" in problems[0]
+    assert [told.partition(" holds")[0] for told in problems[1:]] == ["lib/cache.db", "lib/x.py:2"]
 
 
 def test_the_same_files_have_the_same_digest_and_hydra_is_required(app: Path) -> None:

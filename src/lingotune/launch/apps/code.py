@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.secrets import secret_lines
+from lingotune.config.secrets import secret_lines, text_in
 from lingotune.launch.apps.settings import PROGRAM, WHERE, Settings
 from lingotune.launch.render.bundle import REQUIREMENTS, Bundle
 
@@ -204,12 +204,13 @@ def _too_large(files: Mapping[str, bytes], settings: Settings) -> list[Problem]:
 
 def _secrets(files: Mapping[str, bytes]) -> Iterator[Problem]:
     for name, content in files.items():
-        if len(content) > _SCANNED or b"\0" in content[:8000]:
+        if len(content) > _SCANNED:
             continue
-        for number in secret_lines(content.decode(errors="replace"))[:1]:
+        for number in secret_lines(text_in(content))[:1]:
+            where = name if b"\0" in content else f"{name}:{number}"
             what = "holds something in the form of a token or a key, and would travel"
             fix = f"take it out, or {WHERE}.exclude=['{name}']"
-            yield Problem(f"{name}:{number}", what, fix, check="secret")
+            yield Problem(where, what, fix, check="secret")
 
 
 def _requirements(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lingotune.config.secrets import looks_secret
+from lingotune.config.secrets import looks_secret, text_in
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.service_model import mistakes
 from lingotune.launch.render.shared_fields import Request
@@ -105,11 +105,7 @@ def _data(bundle: Bundle) -> Iterator[Found]:
 
 @CODE.check("secret-in-code", "the code archive lies in S3 for as long as its runs matter")
 def _secrets(bundle: Bundle) -> Iterator[Found]:
-    texts = {
-        name: content.decode(errors="replace")
-        for name, content in bundle.files.items()
-        if name != _FORMS
-    }
+    texts = {name: text_in(content) for name, content in bundle.files.items() if name != _FORMS}
     together = "\n\n".join(texts.values())  # searched in a third of the time that each takes
     if not looks_secret(together):
         return
