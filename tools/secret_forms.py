@@ -102,7 +102,7 @@ OURS: dict[str, dict[str, Any]] = {
     # the name of a variable says that it is one: WANDB_API_KEY=...
     "named-key": {
         "regex": r"(?i)(?:api_?key|auth_?token|access_?token|client_?secret|password|passwd)"
-        rf"{_VALUE}(?P<secret>(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{{32,}})(?![\w-])",
+        rf"{_VALUE}(?P<secret>(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{{24,}})(?![\w-])",
         "keywords": ["apikey", "api_key", "authtoken", "auth_token", "accesstoken", "access_token",
                      "clientsecret", "client_secret", "password", "passwd"],
         "entropy": 3,
