@@ -55,7 +55,7 @@ SECRETS = {
     "Slack user": "xo" + "xp-" + "-".join([letters(12, DIGITS)] * 3) + "-" + letters(32, HEX),
     "Slack webhook": "https://hooks.slack" + ".com/services/T00000000/B00000000/" + letters(24),
     "Weights & Biases": "WANDB_API_" + "KEY=" + letters(40, HEX),
-    "Comet": "COMET_API_" + "KEY=" + letters(25),
+    "Comet": "COMET_API_" + "KEY=" + letters(24) + "7",
     "JWT": jwt(),
     "npm": "np" + "m_" + letters(36),
     "PyPI": "py" + "pi-AgEIcHlwaS5vcmc" + letters(90, TELLING),
