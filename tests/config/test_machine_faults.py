@@ -14,7 +14,7 @@ import pyarrow
 import pytest
 
 from lingotune.config.console import exit_code_of
-from lingotune.config.faults import understood
+from lingotune.config.faults import of_machine, understood
 from lingotune.config.problems import (
     DATA_FAILED,
     CheckpointError,
@@ -153,3 +153,51 @@ def test_a_fault_with_half_a_surrogate_pair_is_reported_too(
     report = Path(re.findall(r"attach (\S+),", told)[0])
     assert "caf\\udce9" in report.read_text(encoding="utf-8")
     report.unlink()
+
+
+class SafetensorError(Exception):
+    """As in safetensors, which is written in Rust."""
+
+
+MACHINES = {
+    "Error while serializing: I/O error: File too large (os error 27)": "larger than files may be",
+    "IoError(Os { code: 122, kind: FilesystemQuotaExceeded })": "the quota of the disk",
+    "Permission denied (os error 13)": "may not be written or read",
+}
+
+
+@pytest.mark.parametrize("text", MACHINES)
+def test_a_library_in_rust_tells_the_disks_error_by_its_number(text: str) -> None:
+    known = understood(SafetensorError(text), "training, step 2 of 9")
+    assert known and known.exit_code == 5 and MACHINES[text] in known.problems[0].what
+
+
+MEMORY: list[tuple[Exception, str]] = [
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "this machine"),
+    (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "this machine"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "this machine"),
+    (RuntimeError("std::bad_alloc: out of memory"), "this machine"),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "the GPU"),
+    (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "the GPU"),
+    (RuntimeError("HIP out of memory"), "the GPU"),
+]
+
+
+@pytest.mark.parametrize(("error", "whose"), MEMORY)
+def test_it_is_told_whose_memory_is_used_up(error: Exception, whose: str) -> None:
+    known = understood(error)
+    assert known and known.problems[0].what.startswith(f"{whose} has not enough memory")
+
+
+def test_a_full_disk_is_no_fault_of_what_was_read() -> None:
+    """For those who tell every other error as a damaged model, and offer to train it again."""
+    for number in (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EMFILE):
+        with pytest.raises(RuntimeError) as raised:
+            try:
+                raise OSError(number, "x", "model.safetensors")
+            except OSError as error:
+                raise RuntimeError("failed to load") from error
+        known = of_machine(raised.value)
+        assert known and known.problems[0].where == "model.safetensors"
+    assert of_machine(FileNotFoundError(errno.ENOENT, "x", "config.json")) is None
+    assert of_machine(ValueError("damaged")) is None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from served import LABELS, job_of_model, make_model
@@ -17,6 +19,7 @@ from test_architecture import PACKAGE, imports, modules
 from lingotune.cli import package
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import CodeConfig
+from lingotune.evaluation import classifier
 from lingotune.evaluation.classifier import Classifier, trained_model
 from lingotune.evaluation.metrics import probabilities_of
 from lingotune.hub.allowlist import contents_of
@@ -60,6 +63,22 @@ def test_a_model_that_cannot_be_loaded_is_not_packed(folder: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match="the model cannot be loaded"):
         package.main([str(tmp_path)])
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_what_the_machine_lacks_is_no_fault_of_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody trains it again for a library that memory is too small for, or too many open files."""
+    errors = {
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"): "enough memory",
+        OSError(errno.EMFILE, "Too many open files", "model.safetensors"): "too many files",
+    }
+    for error, told in errors.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(classifier, "_load", Mock(side_effect=error))
+            with pytest.raises(ConfigError, match=told) as caught:
+                Classifier(trained_model(folder))
+        assert "train" not in caught.value.problems[0].fix
 
 
 def test_answers_are_those_of_the_classifier_to_the_last_digit(

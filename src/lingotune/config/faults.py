@@ -59,6 +59,10 @@ _DISK: dict[int, tuple[str, str]] = {
     errno.ENOTCONN: ("the disk is gone", "mount it again"),
 }  # fmt: skip
 """What is wrong and what helps, by error number."""
+_OF_NAMES = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+"""Errors of a file or folder that is not what it should be, which need not be the disk's."""
+_RUST = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+)")
+"""Error number in the text of libraries in Rust: safetensors, tokenizers, the hub's."""
 _FULL = r"no space left|os error 28\b|StorageFull|quota exceeded"
 # torch tells a disk that takes no more as a position in its archive, as its stream's, or not at all.
 _FULL_ARCHIVE = (
@@ -66,9 +70,11 @@ _FULL_ARCHIVE = (
 )
 _MEMORY = (
     r"out of memory|can(not|'t) allocate memory|alloc.* failed|DefaultCPUAllocator"
+    r"|failed to map segment"  # of a library
     r"|could not create a (primitive|memory)"  # oneDNN
     r"|CU(BLAS|DNN)_STATUS_(ALLOC_FAILED|INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)"
 )
+_GPU = r"cuda|cublas|cudnn|\bgpu|\bhip\b"
 _PEER = r"\b(nccl|gloo)\b|connection (closed|reset|refused)|TCPStore|socket timeout|ProcessGroup"
 _IN_USE = r"EADDRINUSE|address already in use"
 _PICKLES = ("UnpicklingError", "SafetensorError", "BadZipFile", "EOFError")
@@ -85,6 +91,18 @@ def understood(error: BaseException, stage: str = "") -> ConfigError | None:
         for kind in (_disk, _memory, _files, _port, _peers, _network):
             if problem := kind(one, stage):
                 return ConfigError([problem])
+    return None
+
+
+def of_machine(error: BaseException) -> ConfigError | None:
+    """Tell a disk or a memory that is used up, or rights that are lacking, as a problem; None otherwise.
+
+    For who tells all other errors as the fault of what was read or written.
+    """
+    for one in reversed([*_causes(error)]):
+        named = isinstance(one, OSError) and one.errno in _OF_NAMES
+        if not named and (problem := _disk(one, "") or _memory(one, "")):
+            return ConfigError([problem])
     return None
 
 
@@ -156,6 +174,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _disk(error: BaseException, stage: str) -> Problem | None:
     text = f"{type(error).__name__} {error}"
     number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := _RUST.search(text)):
+        number = int(found[1] or found[2])
     if number not in _DISK and re.search(_FULL, text, re.IGNORECASE):
         number = errno.ENOSPC
     if number in _DISK:
@@ -177,7 +197,7 @@ def _disk(error: BaseException, stage: str) -> Problem | None:
 def _memory(error: BaseException, stage: str) -> Problem | None:
     if not _of_memory(error):
         return None
-    if isinstance(error, MemoryError) or "CPU" in str(error) or "could not create" in str(error):
+    if isinstance(error, OSError | MemoryError) or not re.search(_GPU, str(error), re.IGNORECASE):
         what = f"this machine has not enough memory: {one_line(error, 160) or 'MemoryError'}"
         fix = "an instance with more memory, a smaller per_device_bs, or fewer rows"
     else:

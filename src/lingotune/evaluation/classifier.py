@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lingotune.config.faults import of_machine
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
@@ -182,6 +183,8 @@ class Classifier:
         except ConfigError:
             raise
         except Exception as error:  # the libraries raise many kinds for damaged files
+            if known := of_machine(error):
+                raise known from error
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             what, fix = f"the model cannot be loaded: {reason}", remake_command(trained.folder)
             raise ConfigError([Problem(folder, what, fix)]) from error

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging
 
+from lingotune.config.faults import of_machine
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.prepared.foreign_code import NEVER
 from lingotune.data.prepared.tokenizer import is_tokenizer_file, refuse_code
@@ -40,6 +41,8 @@ def write_shallower(folder: Path, count: int, target: Path) -> list[int]:
             str(folder), use_safetensors=True, **NEVER
         )
     except Exception as error:  # the libraries raise many kinds for damaged files
+        if known := of_machine(error):
+            raise known from error
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         what = f"the model cannot be loaded: {reason}"
         raise ConfigError(

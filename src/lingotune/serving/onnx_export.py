@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lingotune.config.faults import of_machine
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.classifier import Classifier, TorchModel, Trained, takes_pairs
@@ -94,6 +95,8 @@ def _write(module: Any, classifier: Classifier, path: Path, *, pairs: bool) -> N
         assert program is not None
         program.save(str(path), external_data=False)
     except Exception as error:  # torch's exporter raises many kinds
+        if known := of_machine(error):
+            raise known from error
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         what = f"torch {torch.__version__} cannot export {type(module).__name__}: {reason}"
         raise ConfigError([Problem("format=onnx", what, "a model of BERT's kind")]) from error

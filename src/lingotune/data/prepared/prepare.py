@@ -7,6 +7,7 @@ texts of a few shards, the tokenizer's pieces, and about 50 bytes a row (8 more 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from lingotune import __version__
+from lingotune.config.faults import of_machine
 from lingotune.config.problems import DATA_FAILED, DISK_FAILED, ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, LabelsMode, ModelConfig, Source
 from lingotune.data.prepared.manifest import (
@@ -117,9 +119,17 @@ def _working_folder(folder: Path) -> Iterator[Path | None]:
             yield work
         except OSError as error:
             what = f"cannot be written: {error.strerror or error}"
-            fix = "the same command once there is room: finished files are kept"
-            raise ConfigError([Problem(str(work), what, fix, code=DISK_FAILED)]) from error
+            raise ConfigError([Problem(str(work), what, _room(error), code=DISK_FAILED)]) from error
     Path(lock.name).unlink(missing_ok=True)
+
+
+def _room(error: OSError) -> str:
+    """Say what helps against an error of the disk; then the same command goes on."""
+    known, again = of_machine(error), "the same command"
+    if known is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{again} once there is room: finished files are kept"
+    first = known.problems[0].fix.removesuffix(f", then {again}")
+    return f"{first}, then {again}: finished files are kept"
 
 
 class _Preparation:

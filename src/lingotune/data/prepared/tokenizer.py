@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.faults import of_machine
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
 from lingotune.config.typed_json import parse_json
@@ -143,7 +144,9 @@ def _characters(word: str) -> list[str]:
 
 
 def not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
-    """Make the error for a model whose files cannot be used, with the reason."""
+    """Make the error for a model whose files cannot be used, with the reason; or for the machine's."""
+    if known := of_machine(error):
+        return known
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kind = "folder" if Path(str(model.name_or_path)).exists() else "folder or reachable hub model"
     fix = "a folder with config.json, weights and tokenizer; a hub id with the hub in reach; model=tiny"

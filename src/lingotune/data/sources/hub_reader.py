@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lingotune.config.faults import of_machine
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import HUB_PREFIX
 from lingotune.data.rows.findings import Located, OnReject, OnRemark, config_error
@@ -96,6 +97,8 @@ def _downloaded(repo: str, sha: str, names: Sequence[str]) -> Iterator[tuple[Pat
         try:
             local = _tried(fetch)
         except Exception as error:  # as above
+            if known := of_machine(error):
+                raise known from error
             problem = _no_hub(repo, f"{HUB_PREFIX}datasets/{repo}@{sha}/{name}", error)
             raise ConfigError([problem]) from error
         yield Path(local), f"{HUB_PREFIX}datasets/{repo}/{name}"
