@@ -200,4 +200,5 @@ def test_a_full_disk_is_no_fault_of_what_was_read() -> None:
         known = of_machine(raised.value)
         assert known and known.problems[0].where == "model.safetensors"
     assert of_machine(FileNotFoundError(errno.ENOENT, "x", "config.json")) is None
+    assert of_machine(SafetensorError("No such file or directory (os error 2)")) is None
     assert of_machine(ValueError("damaged")) is None

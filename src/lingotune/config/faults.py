@@ -100,8 +100,9 @@ def of_machine(error: BaseException) -> ConfigError | None:
     For who tells all other errors as the fault of what was read or written.
     """
     for one in reversed([*_causes(error)]):
-        named = isinstance(one, OSError) and one.errno in _OF_NAMES
-        if not named and (problem := _disk(one, "") or _memory(one, "")):
+        if _number(one) in _OF_NAMES:
+            continue
+        if problem := _disk(one, "") or _memory(one, ""):
             return ConfigError([problem])
     return None
 
@@ -171,11 +172,16 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or one.__context__
 
 
+def _number(error: BaseException) -> int | None:
+    """Find the error number of the system, also in the text of a library in Rust."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _RUST.search(str(error))
+    return int(found[1] or found[2]) if found else None
+
+
 def _disk(error: BaseException, stage: str) -> Problem | None:
-    text = f"{type(error).__name__} {error}"
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := _RUST.search(text)):
-        number = int(found[1] or found[2])
+    text, number = f"{type(error).__name__} {error}", _number(error)
     if number not in _DISK and re.search(_FULL, text, re.IGNORECASE):
         number = errno.ENOSPC
     if number in _DISK:
