@@ -97,7 +97,7 @@ def understood(error: BaseException, stage: str = "") -> ConfigError | None:
 def of_machine(error: BaseException) -> ConfigError | None:
     """Tell a disk or a memory that is used up, or rights that are lacking, as a problem; None otherwise.
 
-    For who tells all other errors as the fault of what was read or written.
+    For callers that blame every other error on the file that was read or written.
     """
     for one in reversed([*_causes(error)]):
         if _number(one) in _OF_NAMES:

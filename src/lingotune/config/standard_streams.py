@@ -14,7 +14,7 @@ from pathlib import Path
 from lingotune.config.secrets import redacted
 
 _ESCAPED = "lingotune-escaped"
-"""Name under which Python knows how characters are written that a stream's encoding lacks."""
+"""Name of the error handler for characters that a stream's encoding lacks."""
 
 
 def prepare_streams() -> None:

@@ -23,9 +23,9 @@ def with_bytes(text: str) -> str:
 
 
 def renaming(path: Path) -> str:
-    """Write the command that renames a file or folder to what the bytes are on Windows in Western Europe.
+    """Write the command that renames a file or folder to what its bytes mean in Windows-1252.
 
-    Its words are read by bash, zsh and ksh.
+    bash, zsh and ksh read its quotes.
     """
     whole = str(path)
     typed = with_bytes(whole.replace("\\", "\\\\").replace("'", "\\'"))
