@@ -16,6 +16,7 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import parse_json
+from lingotune.config.undecodable import check_decodable
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
@@ -93,8 +94,9 @@ def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
 
     job: that of the model, if it is known already. Files that are not as its run has written them are told
     on stderr. ConfigError if there is no model, a file of it is missing, its classes have no names of their
-    own, or its decision cannot be read.
+    own, its decision cannot be read, or its path is not UTF-8.
     """
+    check_decodable([Path(run)])
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)

@@ -359,9 +359,9 @@ def _masked(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     mask: as that of `_mask_of`.
     """
     scores = scores.float()
-    if mask is None:
+    attended = _mask_of(mask, scores[:, :, None])  # (texts, 1, 1, tokens)
+    if attended is None:
         return scores
-    mask = mask.bool()[:, None] if mask.dim() == 2 else mask[:, :, 0]
-    if mask.dtype is torch.bool:
-        return scores.masked_fill(~mask, -torch.inf)
-    return scores + mask
+    if attended.dtype is torch.bool:
+        return scores.masked_fill(~attended[:, :, 0], -torch.inf)
+    return scores + attended[:, :, 0]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
+from lingotune.config.undecodable import with_bytes
 
 Record = dict[str, Any]
 Located = tuple[str, Record]
@@ -138,13 +139,8 @@ def written(value: Any) -> str:
 
 def shortened(raw: str) -> str:
     """The start of a row, every undecodable byte or half surrogate written out."""
-    return _SURROGATE.sub(_escaped, raw[:RAW_CHARACTERS])[:RAW_CHARACTERS]
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    # Python's `surrogateescape` puts the bytes 0x80 to 0xff there.
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+    bytes_out = with_bytes(raw[:RAW_CHARACTERS])
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", bytes_out)[:RAW_CHARACTERS]
 
 
 def split_location(location: str) -> tuple[str, str]:

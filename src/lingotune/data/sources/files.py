@@ -16,7 +16,6 @@ from typing import Protocol, TypeVar
 from lingotune.config.problems import ConfigError, Problem, closest
 from lingotune.config.quoting import override_text
 from lingotune.config.typed_json import parse_json
-from lingotune.config.undecodable import is_undecodable, renaming, with_bytes
 from lingotune.data.rows.findings import (
     AGAIN,
     Faults,
@@ -129,20 +128,7 @@ def find_files(pattern: str, key: str, known: Callable[[str], object] | None = N
         raise config_error(
             f"{key}={pattern}", "there is no such file or folder", _inside(path, key)
         )
-    _check_names(found, key)
     return once(sorted(set(found), key=lambda f: (str(f.parent), f.name)))
-
-
-def _check_names(files: Iterable[Path], key: str) -> None:
-    """Raise ConfigError for all names that no table of the data can hold."""
-    what = "has a name with bytes that are not UTF-8"
-    problems = [
-        Problem(with_bytes(str(file)), what, renaming(file), key=key)
-        for file in sorted(files)
-        if is_undecodable(file.name)
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def once(files: Sequence[Path]) -> list[Path]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.schema import AUTO
+from lingotune.config.undecodable import UNDECODED
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error, written
 from lingotune.data.sources.file_format import FileFormat
-from lingotune.data.sources.lines import UNDECODED, Line, read_lines, undecoded_fix
+from lingotune.data.sources.lines import Line, read_lines, undecoded_fix
 
 _JSON_LINE = 'one object a line: {"review_body": "...", "stars": 5}'
 _JSON_LIST = 'one list of objects: [{"review_body": "...", "stars": 5}, ...]'

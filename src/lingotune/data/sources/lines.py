@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
+from lingotune.config.undecodable import UNDECODED
 from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error
 from lingotune.data.sources.copies import shown_name
 from lingotune.data.sources.encodings import UTF8, detect, told_otherwise, with_byte_order
@@ -35,8 +36,6 @@ _OPEN_QUOTES = (b'\t"', b'\n"', b'\r"')
 _QUOTED = re.compile(r'"[^"]*"')
 _KEEP = "lingotune.undecoded"
 _CLUTTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
-UNDECODED = re.compile("[\udc80-\udcff]")
-"""What stands in a line for bytes that are not in the encoding."""
 
 Line = tuple[int, str, str]
 """Number from 1; text with its end; what keeps it from being decoded, or nothing."""

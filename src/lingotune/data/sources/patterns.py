@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     DataConfig,
     Source,
 )
+from lingotune.config.undecodable import check_decodable
 from lingotune.data.rows.columns import numbered
 from lingotune.data.rows.findings import all_or_problems
 from lingotune.data.rows.language_tags import tags_of
@@ -252,6 +253,7 @@ def _found(data: DataConfig, split: str, patterns: Sequence[str]) -> _Files:
     jobs = [partial(find_files, pattern, key) for _, pattern in expanded(data, patterns)]
     languages = (language for language, _ in expanded(data, patterns))
     found = {f: code for code, files in zip(languages, all_or_problems(jobs)) for f in files}
+    check_decodable(found, key)
     return {file: found[file] for file in once([*found])}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from lingotune.config.console import say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.config.undecodable import check_decodable
 from lingotune.launch.results.names import job_beginning, run_beginning
 from lingotune.launch.sweeps.ledger import is_sweep, sweep_folder
 
@@ -23,6 +24,7 @@ def run_named(typed: str, runs_dir: str = "runs") -> str:
     """
     sweep, _, which = typed.rpartition(":")
     if _is_here(typed):
+        check_decodable([Path(typed)])
         return typed
     if sweep_folder(typed, runs_dir):
         raise ConfigError([Problem(typed, "is a sweep, and one run is needed", f"{typed}:{_BEST}")])
